@@ -1,0 +1,46 @@
+/*
+ * replay.h - a trace run through the model, item by item.
+ *
+ * Every subcommand that needs the address space uses this one loop. The first snapshot (or
+ * keyframe) fills the model; events are applied; snapshots settle undetermined boundaries and are
+ * compared first.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_ANALYZER_REPLAY_H
+#define VMTRAIL_ANALYZER_REPLAY_H
+
+#include "trace.h"
+
+/* Sums over the snapshots seen so far: the last line of verify. */
+struct vt_verdict {
+	uint64_t snapshots, vmas;
+	uint64_t byte_mismatches;     /* pages that differ in being mapped, protection, sharing, file or offset */
+	uint64_t boundary_mismatches; /* determined boundaries that differ */
+	uint64_t undetermined;        /* boundaries that a snapshot had to settle */
+	uint64_t unseen;              /* unseen change events, stack growth excluded */
+	uint64_t stack_growth;        /* unseen change events that are stack growth */
+};
+
+/* Called for every difference found at a snapshot: [start, end), what the model has and what the kernel shows. */
+typedef void (*vt_mismatch_fn)(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
+			       const char *model, const char *kernel);
+
+struct vt_replay {
+	struct vt_trace *trace;
+	struct vt_model model;
+	struct vt_verdict verdict;
+	struct vt_effect effect; /* of the last event */
+	vt_mismatch_fn mismatch; /* may be NULL */
+	void *mismatch_ctx;
+	bool started; /* the model has been filled */
+};
+
+/* Prepare: opens nothing, rewinds the trace. 0 or -ENOMEM. */
+int vt_replay_init(struct vt_replay *r, struct vt_trace *t);
+void vt_replay_fini(struct vt_replay *r);
+
+/* Deliver the next item after applying it to the model. */
+enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * model.h - the shadow address space: one process's mappings as the kernel keeps them.
+ *
+ * One implementation (preload/model/), linked by the recorder and by the analyzer. It lives in the
+ * traced process too: it allocates only through struct vt_memory, never fails half-way (an
+ * operation that cannot get memory sets vt_model.broken and changes nothing more), takes no lock
+ * and makes no system call.
+ *
+ * The unit is the extent: a run of pages with one birth (the event that mapped them) and one set of
+ * attributes. Neighbouring extents are never fused unless birth, attributes and offset agree; that
+ * the kernel holds two neighbours as one vm_area_struct is a flag on the boundary between them.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_MODEL_H
+#define VMTRAIL_MODEL_H
+
+#include <vmtrail/event.h>
+
+#define VT_PAGE_SHIFT 12
+#define VT_PAGE_SIZE (1UL << VT_PAGE_SHIFT)
+
+/* Area flags: the kernel's VM_* of the same name, in our own numbering (part of keyframes). */
+#define VT_VM_FLAGS(X)                                                                             \
+	X(READ, "rd") X(WRITE, "wr") X(EXEC, "ex") X(SHARED, "sh")                                 \
+	X(MAYREAD, "mr") X(MAYWRITE, "mw") X(MAYEXEC, "me") X(MAYSHARE, "ms")                      \
+	X(GROWSDOWN, "gd") X(PFNMAP, "pf") X(LOCKED, "lo") X(IO, "io")                             \
+	X(SEQ_READ, "sr") X(RAND_READ, "rr") X(DONTCOPY, "dc") X(DONTEXPAND, "de")                 \
+	X(ACCOUNT, "ac") X(NORESERVE, "nr") X(HUGETLB, "ht") X(SYNC, "sf")                         \
+	X(WIPEONFORK, "wf") X(DONTDUMP, "dd") X(MIXEDMAP, "mm") X(HUGEPAGE, "hg")                  \
+	X(NOHUGEPAGE, "nh") X(MERGEABLE, "mg") X(UFFD_MISSING, "um") X(UFFD_WP, "uw")              \
+	X(UFFD_MINOR, "ui") X(SEALED, "sl") X(DROPPABLE, "dp") X(LOCKONFAULT, "lf")
+
+enum vt_vm_flag_bit {
+#define VT_VM_BIT(n, s) VT_VM_##n##_BIT,
+	VT_VM_FLAGS(VT_VM_BIT)
+#undef VT_VM_BIT
+		VT_VM_FLAG_COUNT
+};
+#define VT_VM(n) (1ULL << VT_VM_##n##_BIT)
+
+/* How the boundary between an extent and the one before it (touching it) looks to the kernel. */
+enum vt_boundary {
+	VT_BOUNDARY_SPLIT,        /* two areas, or nothing mapped right before */
+	VT_BOUNDARY_MERGED,       /* one area spans both */
+	VT_BOUNDARY_UNDETERMINED, /* depends on what no call shows: touched pages, open files */
+};
+
+/* A run of pages with one birth and one set of attributes. At most 96 bytes. Read only outside. */
+struct vt_extent {
+	struct vt_extent *left, *right;
+	uintptr_t parent_color;
+	uint64_t start, end;     /* bytes, page aligned, end excluded */
+	uint64_t subtree_gap;    /* largest unmapped gap before any extent of this subtree, bytes */
+	uint64_t pgoff;          /* offset into the file, or the virtual page number, in pages */
+	uint64_t birth;          /* vt_event.seq of the call that mapped it; 0: there at the start */
+	uint32_t flags;          /* VT_VM() bits */
+	uint32_t file;           /* file id, 0: anonymous */
+	uint32_t stack;          /* stack id of the birth */
+	uint32_t anon;           /* what is known of its anon_vma; model's own */
+	uint16_t policy;         /* memory policy id, 0: the default */
+	uint16_t name;           /* PR_SET_VMA name id, 0: none */
+	uint8_t boundary;        /* enum vt_boundary with the extent before it */
+	uint8_t pkey;
+	uint8_t own;             /* belongs to the recorder */
+	uint8_t special;         /* enum vt_special */
+};
+
+/* What the kernel prints in brackets, known from the snapshot's path. */
+enum vt_special {
+	VT_SPECIAL_NONE,
+	VT_SPECIAL_HEAP,
+	VT_SPECIAL_STACK,
+	VT_SPECIAL_VDSO,
+	VT_SPECIAL_VVAR,     /* [vvar], [vvar_vclock] */
+	VT_SPECIAL_VSYSCALL, /* gate area: in maps, but no area of the process */
+	VT_SPECIAL_OTHER,
+};
+
+/* One vm_area_struct as /proc/PID/maps shows it; also how a snapshot enters the model. */
+struct vt_vma {
+	uint64_t start, end;
+	uint64_t pgoff;      /* pages; 0 for anonymous memory */
+	uint32_t flags;      /* READ WRITE EXEC SHARED from maps; more where smaps was read */
+	uint32_t file;       /* file id, 0: anonymous */
+	uint8_t special;     /* enum vt_special */
+	uint8_t undetermined; /* of the boundary with the area before */
+};
+
+/* The model's counters, in pages unless said otherwise; names as in struct mm_struct. */
+struct vt_totals {
+	uint64_t total_vm, data_vm, exec_vm, stack_vm, locked_vm;
+	uint64_t committed;    /* pages charged by accountable_mapping */
+	uint64_t map_count;    /* areas, taking every undetermined boundary as merged */
+	uint64_t undetermined; /* undetermined boundaries: map_count is at most this much higher */
+	uint64_t extents;
+	uint64_t hugetlb;      /* pages of huge page mappings, not in committed */
+};
+
+/* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends. */
+struct vt_memory {
+	void *(*alloc)(void *ctx, size_t bytes); /* zeroed; NULL: no more */
+	void (*free)(void *ctx, void *p, size_t bytes); /* may be NULL */
+	void *ctx;
+};
+
+/* Kernel, limits and layout of the traced process: where rules depend on them. */
+struct vt_model_config {
+	uint32_t kernel_version; /* KERNEL_VERSION-like: major << 16 | minor << 8 | patch */
+	uint64_t task_size;      /* first address above user space */
+	uint64_t mmap_base;      /* top of the top-down search, 0: not known */
+	uint64_t mmap_min_addr;  /* vm.mmap_min_addr */
+	bool bottomup;           /* legacy layout */
+	bool thp_align;          /* the kernel aligns large anonymous placements to huge pages */
+	bool thp_always;         /* transparent huge pages on for every mapping: reads may set anon_vma */
+	uint64_t max_map_count;
+	uint64_t rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock; /* bytes; UINT64_MAX none */
+	uint64_t stack_guard_gap; /* bytes */
+	uint64_t start_brk, brk;
+};
+
+/* What happened to a piece of an extent; given to the observer before it happens. */
+enum vt_piece_fate {
+	VT_PIECE_UNMAPPED,  /* munmap, shmdt, brk shrink, mremap shrink */
+	VT_PIECE_CLOBBERED, /* destroyed by a forced placement */
+	VT_PIECE_MOVED,     /* mremap takes it away to vt_effect.moved_to */
+	VT_PIECE_CHANGED,   /* protection or flags change */
+	VT_PIECE_DISCARDED, /* contents dropped by madvise, the mapping stays */
+	VT_PIECE_BORN,      /* newly mapped */
+	VT_PIECE_LOST,      /* found gone, or different, by an unseen change */
+};
+
+/*
+ * Optional observer: called for every affected piece [start, end) of extent x while ev is applied.
+ * The extent is as before the change, except for BORN. Must not call the model back to change it.
+ */
+typedef void (*vt_piece_fn)(void *ctx, const struct vt_event *ev, const struct vt_extent *x,
+			    uint64_t start, uint64_t end, enum vt_piece_fate fate);
+
+/* How an event and the model contradict each other: bits of vt_effect.contradiction. */
+enum {
+	VT_CONTRA_OVERLAP = 1 << 0, /* a place the kernel chose holds live extents here */
+	VT_CONTRA_MISSING = 1 << 1, /* the call succeeded through memory not mapped here */
+	VT_CONTRA_FAILED = 1 << 2,  /* the kernel refused what should have worked here, or the reverse */
+	VT_CONTRA_BRK = 1 << 3,     /* brk's result does not follow from the model's brk */
+};
+
+/* What applying one event did. */
+struct vt_effect {
+	uint32_t contradiction; /* VT_CONTRA_*: the range below should be read again from the kernel */
+	uint64_t lo, hi;        /* the range that the event touched (mremap: hull of old place) */
+	uint64_t lo2, hi2;      /* mremap's new place, else empty */
+	uint64_t destroyed;     /* live bytes that a forced placement clobbered */
+	uint32_t merges;        /* boundaries that became merged */
+	uint32_t splits;        /* boundaries that became split inside what was one area */
+};
+
+struct vt_model {
+	struct vt_model_config config;
+	struct vt_memory memory;
+	struct vt_extent *root;
+	struct vt_extent *free_list;
+	struct vt_totals totals;
+	vt_piece_fn observe;
+	void *observe_ctx;
+	uint8_t *file_kinds;  /* enum vt_file_kind by file id */
+	uint32_t file_cap;
+	uint32_t def_flags;   /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
+	uint32_t next_anon;
+	bool forked;          /* the process has forked, or was forked: anon_vma chains may be shared */
+	bool broken;          /* memory ran out: the model no longer follows */
+};
+
+/*
+ * Prepare an empty model. memory and config are copied. Returns 0 or -ENOMEM.
+ */
+int vt_model_init(struct vt_model *m, const struct vt_model_config *config,
+		  const struct vt_memory *memory);
+
+/* Give all memory back through vt_memory.free, where there is one. */
+void vt_model_fini(struct vt_model *m);
+
+/* Tell the model what kind of file an id stands for, before an event uses it. 0 or -ENOMEM. */
+int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind);
+
+/*
+ * Enter an area as the kernel shows it (snapshot, unseen change), replacing whatever the model has
+ * there. birth, stack: as in struct vt_extent. The boundaries to both neighbours become SPLIT: the
+ * kernel showed them as areas of their own. Returns 0 or -ENOMEM.
+ */
+int vt_model_put(struct vt_model *m, const struct vt_vma *vma, uint64_t birth, uint32_t stack);
+
+/* Forget [start, end): the kernel has nothing there. Returns 0 or -ENOMEM (splitting). */
+int vt_model_forget(struct vt_model *m, uint64_t start, uint64_t end);
+
+/*
+ * Apply one completed event, whatever its kind (kinds that change nothing are accepted). A failed
+ * call changes the model only where the kernel's does (a munmap that failed half-way, mprotect up
+ * to the first hole, and so on). Contradictions are healed by what the result proves, and told in
+ * fx. Returns 0, or -ENOMEM when the model broke.
+ */
+int vt_model_apply(struct vt_model *m, const struct vt_event *ev, struct vt_effect *fx);
+
+/*
+ * Settle the boundaries by a snapshot: vmas is the kernel's list, sorted. Every undetermined
+ * boundary becomes what the list shows. Where a determined boundary differs from the list it is
+ * corrected too and counted. Bytes are not changed. Boundaries inside [lo, hi) pairs of flux are
+ * settled without being counted. Returns the number of determined boundaries that were wrong.
+ */
+struct vt_range {
+	uint64_t lo, hi;
+};
+uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n,
+			 const struct vt_range *flux, size_t n_flux, uint64_t *settled);
+
+/* The extent that holds addr, or the first one above it; NULL: none. */
+struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr);
+struct vt_extent *vt_model_first(const struct vt_model *m);
+struct vt_extent *vt_model_last(const struct vt_model *m);
+struct vt_extent *vt_extent_next(const struct vt_extent *x);
+struct vt_extent *vt_extent_prev(const struct vt_extent *x);
+
+/*
+ * Walk the areas: fills vma with the one that begins at x (x must begin an area: the first extent,
+ * or one whose boundary is not MERGED; undetermined counts as merged and sets vma->undetermined of
+ * the merged area) and returns the extent that begins the next one, or NULL at the end.
+ */
+struct vt_extent *vt_model_vma(const struct vt_model *m, struct vt_extent *x, struct vt_vma *vma);
+
+/*
+ * Where the kernel would place a mapping of len bytes (page aligned) that asks for hint (0: no
+ * hint) with these mmap flags and file; vt_unmapped_area and kin. Returns the address, or
+ * (uint64_t)-ENOMEM.
+ */
+uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len,
+			      uint64_t pgoff, uint64_t mmap_flags, uint32_t file);
+
+#endif
