@@ -18,9 +18,9 @@
  *
  *   META      text, lines "key value": the process and its machine; also the table of event kinds
  *             as "kind N NAME CLASS...", so that a reader needs no table of its own
- *   EVENTS    definitions (see below) and a chunk of events (see codec.h)
+ *   EVENTS    definitions (see below), a zero byte that ends them, a chunk of events (codec.h)
  *   SNAPSHOT  a piece of the kernel's own view: struct vt_snapshot_head, then raw text
- *   KEYFRAME  the model's state: see codec.h
+ *   KEYFRAME  the model's state: extents (vt_codec_extent) up to the end of the content
  *   END       text, lines "key value": how the trace ended; last frame of a closed trace
  *
  * SPDX-License-Identifier: MIT
@@ -125,7 +125,8 @@ struct vt_snapshot_head {
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)
  */
 enum vt_def_type {
-	VT_DEF_STACK = 1,
+	VT_DEF_NONE, /* no definition: ends those of an EVENTS frame */
+	VT_DEF_STACK,
 	VT_DEF_FILE,
 	VT_DEF_THREAD,
 	VT_DEF_MODULE,
