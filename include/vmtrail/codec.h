@@ -228,7 +228,7 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 
 	v = put ? vt_zigzag((int64_t)e->tid - c->tid) : 0;
 	vt_codec_u(&c->col[VT_COL_TID], put, &v);
-	c->tid = e->tid = put ? e->tid : (uint32_t)(c->tid + vt_unzigzag(v));
+	c->tid = e->tid = put ? e->tid : c->tid + (uint32_t)vt_unzigzag(v);
 
 	uint64_t t = put ? e->begin_ns / VT_TIME_UNIT_NS : 0;
 	v = put ? vt_zigzag((int64_t)(t - c->time)) : 0;
