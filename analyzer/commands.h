@@ -1,9 +1,9 @@
 /*
  * commands.h - the subcommands of vmtrail.
  *
- * Each has a file of its own, cmd_NAME.c, and is one row of the table in main.c. argv[0] is the
- * subcommand's name. The return value is the exit status: VT_EXIT_*; record passes on its
- * command's own.
+ * Each has a file of its own, cmd_NAME.c, and is one row of the table in main.c. argv[0] is
+ * "vmtrail NAME", for messages. The return value is the exit status: VT_EXIT_*; record passes on
+ * its command's own.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,8 +12,9 @@
 
 enum {
 	VT_EXIT_OK = 0,
-	VT_EXIT_FOUND = 1, /* fine, and something was found: a mismatch, a failing call, a timeout */
-	VT_EXIT_BAD = 2,   /* bad usage, or input that cannot be read to its end */
+	VT_EXIT_FOUND =
+	    1,           /* fine, and something was found: a mismatch, a failing call, a timeout */
+	VT_EXIT_BAD = 2, /* bad usage, or input that cannot be read to its end */
 };
 
 int vt_cmd_record(int argc, char **argv);

@@ -1,0 +1,151 @@
+/*
+ * snapshot_parse.c - the text of /proc/PID/maps as a list of areas.
+ *
+ * Takes any text: what does not look like maps, or is not in order, is refused. Knows nothing of
+ * the model.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "trace_internal.h"
+
+/* Parse a hexadecimal or decimal number up to a character that ends it; false: there is none. */
+static bool number(const char **s, const char *end, unsigned base, uint64_t *v)
+{
+	const char *at = *s;
+
+	*v = 0;
+	for (; *s < end; ++*s) {
+		unsigned c = (unsigned char)**s, digit;
+		if (c >= '0' && c <= '9')
+			digit = c - '0';
+		else if (base == 16 && c >= 'a' && c <= 'f')
+			digit = c - 'a' + 10;
+		else
+			break;
+		if (*v > (UINT64_MAX - digit) / base)
+			return false;
+		*v = *v * base + digit;
+	}
+	return *s > at;
+}
+
+static bool literal(const char **s, const char *end, char c)
+{
+	if (*s == end || **s != c)
+		return false;
+	++*s;
+	return true;
+}
+
+/* "rwxp" and its variants. */
+static bool permissions(const char **s, const char *end, uint32_t *flags)
+{
+	static const struct {
+		char set;
+		uint32_t flag;
+	} letter[] = { { 'r', VT_VM(READ) }, { 'w', VT_VM(WRITE) }, { 'x', VT_VM(EXEC) } };
+
+	*flags = 0;
+	if (end - *s < 4)
+		return false;
+	for (int i = 0; i < 3; i++, ++*s) {
+		if (**s == letter[i].set)
+			*flags |= letter[i].flag;
+		else if (**s != '-')
+			return false;
+	}
+	if (**s == 's')
+		*flags |= VT_VM(SHARED);
+	else if (**s != 'p')
+		return false;
+	++*s;
+	return true;
+}
+
+static enum vt_special special_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum vt_special special;
+	} known[] = {
+		{ "[heap]", VT_SPECIAL_HEAP },        { "[stack]", VT_SPECIAL_STACK },
+		{ "[vdso]", VT_SPECIAL_VDSO },        { "[vvar]", VT_SPECIAL_VVAR },
+		{ "[vvar_vclock]", VT_SPECIAL_VVAR }, { "[vsyscall]", VT_SPECIAL_VSYSCALL },
+	};
+
+	if (name[0] != '[' || !strncmp(name, "[anon:", 6) || !strncmp(name, "[anon_shmem:", 12))
+		return VT_SPECIAL_NONE;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(name, known[i].name))
+			return known[i].special;
+	return VT_SPECIAL_OTHER;
+}
+
+/* Read one line into vmas[i], names[i], dev[i], ino[i]. */
+static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t i, const char *line,
+			      const char *end)
+{
+	struct vt_vma *v = &s->vmas[i];
+	uint64_t offset, major, minor;
+
+	*v = (struct vt_vma){ 0 };
+	bool ok = number(&line, end, 16, &v->start) && literal(&line, end, '-') &&
+		  number(&line, end, 16, &v->end) && literal(&line, end, ' ') &&
+		  permissions(&line, end, &v->flags) && literal(&line, end, ' ') &&
+		  number(&line, end, 16, &offset) && literal(&line, end, ' ') &&
+		  number(&line, end, 16, &major) && literal(&line, end, ':') &&
+		  number(&line, end, 16, &minor) && literal(&line, end, ' ') &&
+		  number(&line, end, 10, &s->ino[i]);
+	if (!ok)
+		return "a line is not one of /proc/PID/maps";
+	if (v->start >= v->end || (v->start | v->end) & (VT_PAGE_SIZE - 1))
+		return "an area's addresses make no sense";
+	if (i && v->start < s->vmas[i - 1].end)
+		return "the areas are not in order";
+	while (line < end && *line == ' ')
+		line++;
+	s->names[i] = vt_strndup(line, (size_t)(end - line));
+	s->dev[i] = major << 20 | minor;
+	v->pgoff = offset >> VT_PAGE_SHIFT;
+	v->special = (uint8_t)special_of(s->names[i]);
+	if (s->dev[i] || s->ino[i])
+		v->file =
+		    vt_defs_file_id(t, s->dev[i], s->ino[i], s->names[i], v->flags & VT_VM(SHARED));
+	return NULL;
+}
+
+const char *vt_snapshot_parse(struct vt_trace *t, struct vt_snapshot *s)
+{
+	const char *text = s->maps_text;
+	size_t n = 0;
+
+	for (const char *p = text; *p; p++)
+		n += *p == '\n';
+	s->vmas = vt_calloc(n, sizeof(*s->vmas));
+	s->names = vt_calloc(n, sizeof(*s->names));
+	s->dev = vt_calloc(n, sizeof(*s->dev));
+	s->ino = vt_calloc(n, sizeof(*s->ino));
+	for (size_t i = 0; i < n; i++) {
+		const char *end = strchr(text, '\n');
+		s->n_vmas = i + 1;
+		const char *error = parse_line(t, s, i, text, end);
+		if (error)
+			return error;
+		text = end + 1;
+	}
+	return *text ? "the last line is cut" : NULL;
+}
+
+void vt_snapshot_clear(struct vt_snapshot *s)
+{
+	for (size_t i = 0; i < s->n_vmas; i++)
+		free(s->names[i]);
+	free(s->maps_text);
+	free(s->status_text);
+	free(s->smaps_text);
+	free(s->vmas);
+	free(s->names);
+	free(s->dev);
+	free(s->ino);
+	*s = (struct vt_snapshot){ 0 };
+}
