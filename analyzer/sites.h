@@ -19,14 +19,13 @@ struct vt_sites;
  * but the last of them are marked inlined. Strings live as long as the struct vt_sites.
  */
 struct vt_frame_text {
-	unsigned number; /* index of the pc in the recorded stack */
-	bool inlined;    /* this function was inlined into the next frame's */
-	bool runtime;    /* of libvmtrail, libc or the loader */
-	bool stale;      /* the module's file has changed since: names may be missing */
-	uint64_t pc;     /* as recorded */
-	const char
-	    *module;      /* last part of the path; "[vdso]", "[anon]"; "?": nothing mapped there */
-	const char *path; /* of the module, "" when there is no file */
+	unsigned number;      /* index of the pc in the recorded stack */
+	bool inlined;         /* this function was inlined into the next frame's */
+	bool runtime;         /* of libvmtrail, libc or the loader */
+	bool stale;           /* the module's file has changed since: names may be missing */
+	uint64_t pc;          /* as recorded */
+	const char *module;   /* last part of the path; "[vdso]", "[anon]"; "?": not mapped */
+	const char *path;     /* of the module, "" when there is no file */
 	uint64_t file_offset; /* of the pc in the module's file, 0 without one */
 	const char *function; /* demangled, without parameters; NULL: not known */
 	uint64_t offset;      /* of the pc from the function's start */
@@ -34,11 +33,11 @@ struct vt_frame_text {
 	unsigned line;        /* 0: not known */
 };
 
-/* Where a memory call came from. One object for each distinct call instruction; never freed before
- * the table. */
+/* Where a memory call came from: one object for each call instruction, as long as the table lives.
+ */
 struct vt_site {
 	uint32_t id;                /* dense, from 0 */
-	struct vt_frame_text frame; /* first frame outside the runtime, else the outermost one */
+	struct vt_frame_text frame; /* see vt_site_of */
 	const char *via; /* the runtime function it called ("malloc"), NULL: none between */
 };
 
@@ -70,8 +69,12 @@ void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
 
 /* From now on vt_print_stack shows runs of runtime frames as one line (off at first). */
 void vt_sites_fold(struct vt_sites *s, bool fold);
+bool vt_sites_folds(const struct vt_sites *s);
 
-/* The call site of e; NULL when no stack was recorded. */
+/*
+ * The call site of e: its first frame outside libvmtrail, libc and the loader; when there is none
+ * (start-up, exit), the first outside libvmtrail. NULL when no stack was recorded.
+ */
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e);
 

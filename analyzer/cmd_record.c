@@ -1,0 +1,371 @@
+/*
+ * cmd_record.c - vmtrail record: run a command with the library preloaded.
+ *
+ * Checks everything that can be wrong before the command starts, then stays out of its way: same
+ * process group, same terminal, same exit status.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <vmtrail/options.h>
+
+#include "commands.h"
+#include "options.h"
+#include "record_output.h"
+#include "record_preflight.h"
+#include "units.h"
+
+/* What is to be run, and how. */
+struct recording {
+	char **argv;
+	char *file, *executable;            /* see vt_record_preflight */
+	char *pattern;                      /* VMTRAIL_OUTPUT */
+	char *preload;                      /* LD_PRELOAD */
+	const char *value[VT_OPTION_COUNT]; /* as text, NULL: not given */
+	uint64_t start_ns;
+	pid_t pid;
+};
+
+static volatile sig_atomic_t command_pid;
+
+static void print_help(void)
+{
+	printf(
+	    "Usage: vmtrail record [-o FILE] [options] -- CMD ARGS\n\n"
+	    "Run CMD and record every change of its address space. The exit status is CMD's.\n\n");
+	for (int id = 0; id < VT_OPTION_COUNT; id++) {
+		const struct vt_option *o = vt_option(id);
+		char head[64];
+		if (o->letter)
+			snprintf(head, sizeof(head), "-%c, --%s=%s", o->letter, o->name, o->arg);
+		else
+			snprintf(head, sizeof(head), "    --%s=%s", o->name, o->arg);
+		printf("  %-26s", head);
+		for (const char *p = o->help; *p; p++) {
+			putchar(*p);
+			if (*p == '\n')
+				printf("%28s", "");
+		}
+		putchar('\n');
+	}
+	printf("      %-22s%s\n\n", "--help", "show this help");
+	printf("Each option has an environment variable, for use with LD_PRELOAD alone:\n ");
+	int column = 1;
+	for (int id = 0; id < VT_OPTION_COUNT; id++) {
+		const char *env = vt_option(id)->env;
+		column += 1 + (int)strlen(env);
+		if (column > 78) {
+			printf("\n ");
+			column = 2 + (int)strlen(env);
+		}
+		printf(" %s", env);
+	}
+	putchar('\n');
+}
+
+/* What an option's value should have been. */
+static const char *expectation(const struct vt_option *o, char *buf, size_t size)
+{
+	switch (o->type) {
+	case VT_OPTION_PATTERN:
+		return "a file name with %p, %e, %n or %%";
+	case VT_OPTION_SWITCH:
+		return "yes or no";
+	case VT_OPTION_CAPTURE:
+		return "all or symbols";
+	case VT_OPTION_SLOTS:
+		snprintf(buf, size, "a power of two from %llu to %llu",
+			 (unsigned long long)o->least, (unsigned long long)o->most);
+		return buf;
+	default:
+		snprintf(buf, size, "a number from %llu to %llu, or no",
+			 (unsigned long long)o->least, (unsigned long long)o->most);
+		return buf;
+	}
+}
+
+/* Check every option's value, from the command line or the environment. */
+static bool check_values(const struct recording *r)
+{
+	for (int id = 0; id < VT_OPTION_COUNT; id++) {
+		const struct vt_option *o = vt_option(id);
+		const char *env = getenv(o->env), *text = r->value[id] ? r->value[id] : env;
+		uint64_t value;
+		char buf[80];
+		if (!text || vt_option_value(o, text, &value))
+			continue;
+		if (r->value[id])
+			vt_complain("--%s=%s: expected %s", o->name, text,
+				    expectation(o, buf, sizeof(buf)));
+		else
+			vt_complain("%s=%s: expected %s", o->env, text,
+				    expectation(o, buf, sizeof(buf)));
+		return false;
+	}
+	return true;
+}
+
+/* Options up to the command. Returns the exit status, or -1 to go on. */
+static int parse_options(struct recording *r, int argc, char **argv)
+{
+	struct option long_options[VT_OPTION_COUNT + 2] = { { "help", no_argument, NULL, 'h' } };
+	for (int id = 0; id < VT_OPTION_COUNT; id++)
+		long_options[id + 1] =
+		    (struct option){ vt_option(id)->name, required_argument, NULL, 256 + id };
+	opterr = 0;
+	optind = 1;
+	for (int c; (c = getopt_long(argc, argv, "+:o:h", long_options, NULL)) != -1;) {
+		if (c == 'h') {
+			print_help();
+			return fflush(stdout) == 0 ? VT_EXIT_OK : VT_EXIT_BAD;
+		}
+		if (c == ':')
+			return vt_complain("record: %s needs a value", argv[optind - 1]);
+		if (c == '?')
+			return vt_complain("record: unknown option %s; see vmtrail record --help",
+					   argv[optind - 1]);
+		r->value[c == 'o' ? VT_OPT_OUTPUT : c - 256] = optarg;
+	}
+	if (optind == argc)
+		return vt_complain(
+		    "record: no command given: vmtrail record [options] -- CMD ARGS");
+	r->argv = argv + optind;
+	return -1;
+}
+
+/* Join two parts of a path below dir and take it if a file is there; malloc'ed, absolute. */
+static char *library_at(const char *dir, const char *below)
+{
+	char *path;
+	if (asprintf(&path, "%s/%s", dir, below) < 0)
+		return NULL;
+	char *real = access(path, R_OK) == 0 ? realpath(path, NULL) : NULL;
+	free(path);
+	return real;
+}
+
+/* libvmtrail.so: named by the environment, beside the build, or installed. */
+static char *find_library(void)
+{
+	static const char *const beside[] = { "../preload", VT_LIBRARY_FROM_BIN };
+	const char *named = getenv("VMTRAIL_LIBRARY");
+	if (named)
+		return realpath(named, NULL);
+	char *self = realpath("/proc/self/exe", NULL), *found = NULL;
+	char *dir = self ? dirname(self) : NULL;
+	for (size_t i = 0; dir && !found && i < sizeof(beside) / sizeof(beside[0]); i++) {
+		char *base = library_at(dir, beside[i]);
+		found = base ? library_at(base, "libvmtrail.so") : NULL;
+		free(base);
+	}
+	free(self);
+	return found ? found : library_at(VT_LIBRARY_DIR, "libvmtrail.so");
+}
+
+/* LD_PRELOAD with the library before what is there already. */
+static bool set_preload(struct recording *r)
+{
+	const char *named = getenv("VMTRAIL_LIBRARY"), *there = getenv("LD_PRELOAD");
+	char *library = find_library();
+	bool ok = false;
+	if (!library)
+		vt_complain("%s: not found", named ? named : "libvmtrail.so");
+	else if (strpbrk(library, " :"))
+		vt_complain("%s: LD_PRELOAD cannot name a path with a space or colon", library);
+	else
+		ok = asprintf(&r->preload, "%s%s%s", library, there && *there ? ":" : "",
+			      there ? there : "") > 0;
+	free(library);
+	return ok;
+}
+
+/* Everything that can be wrong before the command starts. */
+static bool prepare(struct recording *r)
+{
+	char *why = NULL;
+	const char *output = r->value[VT_OPT_OUTPUT];
+	if (!check_values(r))
+		return false;
+	if (!vt_record_preflight(r->argv[0], &r->file, &r->executable, &why) ||
+	    !(r->pattern = vt_record_pattern(output ? output : getenv("VMTRAIL_OUTPUT"), &why)) ||
+	    !vt_record_make_room(r->pattern, 0, r->executable, &why)) {
+		vt_complain("%s", why ? why : "out of memory");
+		free(why);
+		return false;
+	}
+	return set_preload(r);
+}
+
+/* In the child: the environment, then the command. Only returns (an errno) when it cannot run. */
+static int become_command(const struct recording *r)
+{
+	bool ok = setenv("LD_PRELOAD", r->preload, 1) == 0 &&
+		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0;
+	for (int id = 0; id < VT_OPTION_COUNT; id++)
+		if (id != VT_OPT_OUTPUT && r->value[id])
+			ok = ok && setenv(vt_option(id)->env, r->value[id], 1) == 0;
+	char *why;
+	if (!ok)
+		return ENOMEM;
+	/* with the process's own number in it, the name may be taken by a trace of long ago */
+	if (!vt_record_make_room(r->pattern, getpid(), r->executable, &why))
+		return EEXIST;
+	execvp(r->file, r->argv);
+	return errno;
+}
+
+static void forward_signal(int sig)
+{
+	if (command_pid > 0)
+		kill((pid_t)command_pid, sig);
+}
+
+/*
+ * Start the command. The terminal's signals go to both of us: it decides what they mean. Returns 0
+ * or the errno of exec.
+ */
+static int start_command(struct recording *r)
+{
+	static const int held[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
+	struct sigaction before[4];
+	sigset_t all, mask;
+	int report[2], error = 0;
+	struct timespec now;
+
+	if (pipe2(report, O_CLOEXEC) != 0)
+		return errno;
+	clock_gettime(CLOCK_REALTIME, &now);
+	r->start_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &mask);
+	for (int i = 0; i < 4; i++) {
+		struct sigaction sa = { .sa_handler = i < 2 ? SIG_IGN : forward_signal,
+					.sa_flags = SA_RESTART };
+		sigaction(held[i], &sa, &before[i]);
+	}
+	r->pid = fork();
+	if (r->pid == 0) {
+		for (int i = 0; i < 4; i++)
+			sigaction(held[i], &before[i], NULL);
+		sigprocmask(SIG_SETMASK, &mask, NULL);
+		error = become_command(r);
+		if (write(report[1], &error, sizeof(error)) != sizeof(error))
+			_exit(127);
+		_exit(VT_EXIT_BAD);
+	}
+	error = r->pid < 0 ? errno : 0;
+	command_pid = r->pid;
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	close(report[1]);
+	ssize_t n;
+	while (r->pid > 0 && (n = read(report[0], &error, sizeof(error))) < 0 && errno == EINTR)
+		;
+	close(report[0]);
+	return error;
+}
+
+static int wait_for_command(const struct recording *r)
+{
+	int status;
+	while (waitpid(r->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 0;
+	command_pid = 0;
+	return status;
+}
+
+/* Die as the command did, so that a shell sees the same; without a second core file. */
+static int die_of(int sig)
+{
+	struct rlimit none = { 0, 0 };
+	struct sigaction sa = { .sa_handler = SIG_DFL };
+	sigset_t one;
+	setrlimit(RLIMIT_CORE, &none);
+	sigaction(sig, &sa, NULL);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	kill(getpid(), sig);
+	return 128 + sig;
+}
+
+static uint64_t count_events(const char *path)
+{
+	char *error = NULL;
+	struct vt_trace *t = vt_trace_open(path, &error);
+	struct vt_item item;
+	uint64_t n = 0;
+	free(error);
+	if (!t)
+		return 0;
+	enum vt_item_type type;
+	while ((type = vt_trace_next(t, &item)) != VT_ITEM_END)
+		n += type == VT_ITEM_EVENT;
+	vt_trace_close(t);
+	return n;
+}
+
+/* One line on what was recorded, for a person at a terminal; a warning when nothing was. */
+static void tell_result(const struct recording *r)
+{
+	struct vt_record_traces t =
+	    vt_record_collect(r->pattern, r->pid, r->executable, r->start_ns);
+	if (!t.own) {
+		vt_complain("%s wrote no trace: the library was not loaded, or could not write %s",
+			    r->argv[0], r->pattern);
+	} else if (isatty(STDERR_FILENO)) {
+		char events[VT_UNIT_TEXT], size[VT_UNIT_TEXT];
+		struct stat st = { 0 };
+		char *cwd = getcwd(NULL, 0);
+		size_t n = cwd ? strlen(cwd) : 0;
+		const char *name = t.path[0];
+		if (n && strncmp(name, cwd, n) == 0 && name[n] == '/')
+			name += n + 1;
+		stat(t.path[0], &st);
+		vt_format_count(events, count_events(t.path[0]));
+		vt_format_size(size, (uint64_t)st.st_size);
+		fprintf(stderr, "vmtrail: %s events, %s, %s", events, size, name);
+		if (t.n > 1)
+			fprintf(stderr, " (and %zu more %s)", t.n - 1,
+				t.n > 2 ? "traces" : "trace");
+		fputc('\n', stderr);
+		free(cwd);
+	}
+	vt_record_traces_free(&t);
+}
+
+int vt_cmd_record(int argc, char **argv)
+{
+	struct recording r = { 0 };
+	int result = parse_options(&r, argc, argv);
+	if (result < 0 && !prepare(&r))
+		result = VT_EXIT_BAD;
+	if (result < 0) {
+		int error = start_command(&r);
+		int status = r.pid > 0 ? wait_for_command(&r) : 0;
+		if (error) {
+			result = vt_complain("%s: cannot be run: %s", r.argv[0], strerror(error));
+		} else {
+			tell_result(&r);
+			result =
+			    WIFSIGNALED(status) ? die_of(WTERMSIG(status)) : WEXITSTATUS(status);
+		}
+	}
+	free(r.file);
+	free(r.executable);
+	free(r.pattern);
+	free(r.preload);
+	return result;
+}
