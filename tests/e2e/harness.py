@@ -1,0 +1,191 @@
+"""Record a command with vmtrail and look at what came of it: what all e2e tests share.
+
+meson says where things are: TEST_VMTRAIL the command, TEST_LIBRARY the preload, TEST_PROGRAMS the
+directory of the small traced programs.
+
+SPDX-License-Identifier: MIT
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+VMTRAIL = os.environ.get("TEST_VMTRAIL", "vmtrail")
+LIBRARY = os.environ.get("TEST_LIBRARY", "libvmtrail.so")
+PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", "."))
+# The interpreter itself, not a shim that starts it.
+PYTHON = sys.executable
+TIMEOUT = 240
+
+VERDICT = re.compile(
+    r"snapshots (?P<snapshots>\d+), VMAs (?P<vmas>\d+), byte mismatches (?P<bytes>\d+), "
+    r"boundary mismatches (?P<boundaries>\d+), undetermined (?P<undetermined>\d+), "
+    r"unseen changes (?P<unseen>\d+)$")
+
+
+def program(name):
+    return str(PROGRAMS / name)
+
+
+def environment(**more):
+    """This process's environment without a recorder's settings."""
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith("VMTRAIL_") and k != "LD_PRELOAD"}
+    env.update(LC_ALL="C.UTF-8", **more)
+    return env
+
+
+def preloaded(output, **more):
+    """The environment that records without the command."""
+    return environment(LD_PRELOAD=LIBRARY, VMTRAIL_OUTPUT=str(output), **more)
+
+
+def start(argv, **kwargs):
+    kwargs.setdefault("env", environment())
+    kwargs.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.Popen([str(a) for a in argv], text=True, errors="replace", **kwargs)
+
+
+def run(argv, **kwargs):
+    """Run to the end; the result has returncode, stdout and stderr."""
+    timeout = kwargs.pop("timeout", TIMEOUT)
+    text = kwargs.pop("input", None)
+    if text is not None:
+        kwargs["stdin"] = subprocess.PIPE
+    process = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    try:
+        out, err = process.communicate(text, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"{argv}: still running after {timeout} s\n{out}\n{err}") from None
+    return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def record_argv(output, argv, *options):
+    return [VMTRAIL, "record", "-o", output, *options, "--", *argv]
+
+
+def wait_until(what, seconds=60):
+    """Call what() until it gives something true, which is returned."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {getattr(what, '__name__', what)}")
+        time.sleep(0.01)
+
+
+def stop(process):
+    """End a process that a test has started, if it still runs."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+class Trace:
+    """A trace file, seen through the command's output."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+
+    def __repr__(self):
+        return self.path.name
+
+    def command(self, name, *args):
+        return run([VMTRAIL, name, self.path, *args])
+
+    def text(self, name, *args):
+        """The output of a subcommand that must find the trace in order."""
+        result = self.command(name, *args)
+        if result.returncode != 0 or result.stderr:
+            raise AssertionError(f"vmtrail {name} {self.path} {args}: exit status "
+                                 f"{result.returncode}\n{result.stdout}{result.stderr}")
+        return result.stdout
+
+    def events(self, *args):
+        return [json.loads(line) for line in self.text("dump", "--format=json", *args).splitlines()]
+
+    def verdict(self):
+        """The counts of verify's last line; (exit status, counts, whole text)."""
+        result = self.command("verify")
+        lines = result.stdout.splitlines()
+        match = VERDICT.search(lines[-1]) if lines else None
+        if not match:
+            raise AssertionError(f"verify {self.path}: no verdict, exit status "
+                                 f"{result.returncode}\n{result.stdout}{result.stderr}")
+        counts = {k: int(v) for k, v in match.groupdict().items()}
+        return result.returncode, counts, result.stdout + result.stderr
+
+
+class TraceTest(unittest.TestCase):
+    """A test with a directory of its own for traces."""
+
+    maxDiff = 4000
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vmtrail-test-"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.traces_dir = self.dir / "traces"
+        self.traces_dir.mkdir()
+
+    def traces(self, exe=None):
+        """The traces in the order of their making, of one executable if named."""
+        pattern = f"vmtrail.{exe or '*'}.*.vmt*"
+        paths = sorted(self.traces_dir.glob(pattern), key=lambda p: p.stat().st_mtime_ns)
+        return [Trace(p) for p in paths]
+
+    def only_trace(self, exe=None):
+        traces = self.traces(exe)
+        self.assertEqual(len(traces), 1, f"one trace: {traces}")
+        return traces[0]
+
+    def record(self, argv, *options, **kwargs):
+        """Record into this test's directory."""
+        return run(record_argv(self.traces_dir, argv, *options), **kwargs)
+
+    def start_recording(self, argv, *options, **kwargs):
+        process = start(record_argv(self.traces_dir, argv, *options), **kwargs)
+        self.addCleanup(stop, process)
+        return process
+
+    def assert_same(self, plain, recorded):
+        """The program answered as without the recorder."""
+        self.assertEqual(recorded.stdout, plain.stdout)
+        self.assertEqual(recorded.stderr, plain.stderr)
+        self.assertEqual(recorded.returncode, plain.returncode)
+
+    def record_and_compare(self, argv, *options, **kwargs):
+        plain = run(argv, **kwargs)
+        recorded = self.record(argv, *options, **kwargs)
+        self.assert_same(plain, recorded)
+        return recorded
+
+    def assert_verified(self, trace, least_snapshots=2):
+        """The replay equals the kernel's own view at every snapshot."""
+        status, counts, text = trace.verdict()
+        self.assertEqual(counts["bytes"], 0, text)
+        self.assertEqual(counts["boundaries"], 0, text)
+        self.assertEqual(status, 0, text)
+        self.assertGreaterEqual(counts["snapshots"], least_snapshots, text)
+        return counts
+
+
+def main():
+    """Run the tests of the calling module; exit status 77 when every one of them was skipped."""
+    result = unittest.main(verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    sys.exit(77 if result.testsRun and len(result.skipped) == result.testsRun else 0)

@@ -1,0 +1,109 @@
+"""Memory calls as strace saw them, and as a trace holds them, in one comparable form.
+
+A call is (name, arguments, result): numbers only, results as the kernel gave them (-errno). Where
+the two show an argument differently by nature (a pointer to a structure, a descriptor's upper half)
+it is left out.
+
+SPDX-License-Identifier: MIT
+"""
+import errno
+import re
+
+# Which arguments can be compared, by the kernel's name of the call.
+COMPARED = {
+    "mmap": (0, 1, 2, 3, 4, 5), "munmap": (0, 1), "mprotect": (0, 1, 2),
+    "pkey_mprotect": (0, 1, 2, 3), "madvise": (0, 1, 2), "brk": (0,), "mremap": (0, 1, 2, 3, 4),
+    "remap_file_pages": (0, 1, 2, 3, 4), "shmat": (0, 1, 2), "shmdt": (0,), "mlock": (0, 1),
+    "mlock2": (0, 1, 2), "munlock": (0, 1), "mlockall": (0,), "munlockall": (), "msync": (0, 1, 2),
+    "mbind": (0, 1, 2), "prctl": (0, 1, 2, 3), "prlimit64": (1,), "personality": (0,),
+    "process_madvise": (),
+}  # not mseal: strace 6.1 has no name for it
+# The kernel's name of what the trace calls otherwise.
+KERNEL_NAME = {"setrlimit": "prlimit64"}
+# Signed or 32 bits wide: only the lower half means anything.
+INT_ARGS = {("mmap", 2), ("mmap", 3), ("mmap", 4), ("shmat", 0), ("shmat", 2), ("pkey_mprotect", 3),
+            ("madvise", 2), ("personality", 0), ("mlockall", 0), ("prctl", 0), ("msync", 2),
+            ("mlock2", 2), ("mbind", 2), ("prlimit64", 1)}
+
+STRACE_OPTIONS = ["-f", "-e", "raw=all", "-e", "signal=none", "-e",
+                  "trace=" + ",".join("?" + name for name in COMPARED)]
+PR_SET_VMA, PR_SET_MM = 0x53564d41, 35
+QUERY_PERSONALITY = 0xffffffff
+
+LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (.*)$")
+UNFINISHED = re.compile(r"^(\d+) +(\w+)\((.*?)(?:,? <unfinished \.\.\.>)$")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (.*)$")
+
+
+def number(text):
+    text = text.strip()
+    return int(text, 0) & (1 << 64) - 1
+
+
+def result(text):
+    """0x7f..., 0, -1 ENOMEM (Cannot allocate memory)."""
+    words = text.split()
+    if words[0] == "-1" and len(words) > 1:
+        return -getattr(errno, words[1])
+    value = int(words[0], 0)
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def only_asks(name, args):
+    """Calls that share a number with memory calls, but change nothing of the address space."""
+    if name == "prctl":
+        return args[0] not in (PR_SET_VMA, PR_SET_MM)
+    if name == "prlimit64":
+        return args[2] == 0
+    return name == "personality" and args[0] & 0xffffffff == QUERY_PERSONALITY
+
+
+def compared(name, args, ret):
+    chosen = []
+    for i in COMPARED[name]:
+        value = args[i] & (1 << 64) - 1
+        chosen.append(value & 0xffffffff if (name, i) in INT_ARGS else value)
+    if name == "mremap" and not chosen[3] & 6:
+        chosen[4] = 0  # the fifth argument counts only with MREMAP_FIXED or MREMAP_DONTUNMAP
+    return name, tuple(chosen), ret
+
+
+def read_strace(path):
+    """{tid: [call]} in the order of each thread."""
+    calls, pending = {}, {}
+    with open(path, encoding="utf-8", errors="replace") as log:
+        for line in log:
+            match = UNFINISHED.match(line)
+            if match:
+                pending[match[1]] = match[3]
+                continue
+            match = RESUMED.match(line)
+            if match:
+                tid, name, rest, ret = match.groups()
+                args = pending.pop(tid) + rest
+            else:
+                match = LINE.match(line)
+                if not match:
+                    continue
+                tid, name, args, ret = match.groups()
+            if name in COMPARED and not ret.startswith("?"):
+                values = [number(a) for a in args.split(",") if a.strip()]
+                if only_asks(name, values):
+                    continue
+                calls.setdefault(int(tid), []).append(compared(name, values, result(ret)))
+    return calls
+
+
+def read_trace(trace):
+    """{tid: [(call, event)]} in the order of each thread; what is no call of the program left out."""
+    calls = {}
+    for event in trace.events():
+        name = KERNEL_NAME.get(event["call"], event["call"])
+        if name not in COMPARED:
+            continue
+        args = [int(a, 0) if isinstance(a, str) else a for a in event["args"]]
+        args = [0, *args] if event["call"] == "setrlimit" else args
+        args += [0] * (6 - len(args))
+        ret = int(event["ret"], 0) if isinstance(event["ret"], str) else event["ret"]
+        calls.setdefault(event["tid"], []).append((compared(name, args, ret), event))
+    return calls

@@ -1,0 +1,116 @@
+"""Where a trace cannot be written, or the program is rough: the program goes on as without us.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import pathlib
+import resource
+import subprocess
+import unittest
+
+from harness import Trace, TraceTest, environment, main, preloaded, program, run
+
+
+def mount_small_disk(path, size):
+    """A file system of that size, or None where we may not make one."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)],
+                          capture_output=True, check=False)
+    return done.returncode == 0
+
+
+class Harmless(TraceTest):
+    def assert_untouched(self, argv, output, **kwargs):
+        plain = run(argv, **kwargs)
+        recorded = run(argv, env=preloaded(output), **kwargs)
+        self.assert_same(plain, recorded)
+
+    def test_directory_that_is_not_there(self):
+        self.assert_untouched([program("threads"), "2", "100"], self.dir / "no/such/x.vmt")
+
+    def test_directory_that_is_not_writable(self):
+        self.assert_untouched([program("threads"), "2", "100"], "/proc/x.vmt")
+
+    def test_small_file_size_limit(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+
+        self.assert_untouched([program("threads"), "2", "3000"], self.dir / "x.vmt",
+                              preexec_fn=limit)
+
+    def test_file_size_limit_of_nothing(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+        self.assert_untouched([program("brk")], self.dir / "x.vmt", preexec_fn=limit,
+                              stdin=subprocess.DEVNULL)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to mount a small disk")
+    def test_disk_that_fills_up(self):
+        for size in ("4k", "128k", "3m", "12m"):
+            with self.subTest(size=size):
+                disk = self.dir / f"disk-{size}"
+                disk.mkdir()
+                if not mount_small_disk(disk, size):
+                    self.skipTest("no mounting here")
+                try:
+                    self.assert_untouched([program("threads"), "2", "20000"], disk / "x.vmt")
+                    self.look_at_short_trace(disk / "x.vmt")
+                finally:
+                    subprocess.run(["umount", str(disk)], check=False)
+
+    def look_at_short_trace(self, path):
+        """What fitted is read; never a crash, at most one line of complaint."""
+        if not path.exists():
+            return
+        result = Trace(path).command("dump")
+        self.assertIn(result.returncode, (0, 2), result.stderr)
+        self.assertLessEqual(len(result.stderr.splitlines()), 1)
+
+    def test_no_descriptors_left(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+
+        self.assert_untouched([program("brk")], self.dir / "x.vmt", preexec_fn=limit)
+
+    def test_small_address_space(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (64 << 20, 64 << 20))
+
+        self.assert_untouched([program("seed_hint")], self.dir / "x.vmt", preexec_fn=limit)
+
+    def test_little_locked_memory_and_data(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+            resource.setrlimit(resource.RLIMIT_DATA, (8 << 20, 8 << 20))
+
+        self.assert_untouched([program("brk")], self.dir / "x.vmt", preexec_fn=limit)
+
+    def test_program_that_closes_every_descriptor(self):
+        for mode in ("list", "range", "loop", "dup"):
+            with self.subTest(mode=mode):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record_and_compare([program("closer"), mode])
+                self.assert_verified(self.only_trace("closer"))
+
+    def test_no_environment_and_no_memory_contents_in_the_trace(self):
+        secret = "correcthorsebatterystaple"
+        env = environment(SECRET_VARIABLE=secret)
+        run(["true"], env=env)
+        self.record([program("brk")], env=env)
+        data = self.only_trace("brk").path.read_bytes()
+        self.assertNotIn(secret.encode(), data)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to make a set-user-ID program of another")
+    def test_set_user_id_program_records_nothing(self):
+        copy = self.dir / "brk"
+        copy.write_bytes(pathlib.Path(program("brk")).read_bytes())
+        os.chown(copy, 65534, 65534)
+        copy.chmod(0o4755)
+        self.dir.chmod(0o777)
+        self.assert_untouched([copy], self.dir / "x.vmt")
+        self.assertFalse((self.dir / "x.vmt").exists())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""A program that maps and unmaps for ever, killed at random instants: no completed call is lost.
+
+Runs: TEST_KILLS (200). The seed of the instants is printed; TEST_SEED repeats them.
+
+SPDX-License-Identifier: MIT
+"""
+import collections
+import os
+import random
+import signal
+import struct
+import time
+
+from harness import Trace, TraceTest, main, program, record_argv, start
+
+KILLS = int(os.environ.get("TEST_KILLS", "200"))
+PAGE = 4096
+PRIVATE_ANONYMOUS = 0x22
+VARIANTS = [(1, []), (1, ["--ring=256"]), (4, []), (4, ["--ring=256", "--stacks=no"])]
+
+
+def counted_calls(path):
+    """{tid: completed calls} as the program itself counted them."""
+    data = path.read_bytes() if path.exists() else b""
+    lines = (struct.unpack_from("<QQ", data, at) for at in range(0, len(data), 64))
+    return {tid: calls for tid, calls in lines if tid}
+
+
+def loop_calls(events):
+    """{tid: [(call, pages, completed)]} of the program's loop, in order."""
+    calls = collections.defaultdict(list)
+    for event in events:
+        if event["own"] or event["inner"] or event["call"] not in ("mmap", "munmap"):
+            continue
+        if event["call"] == "mmap" and event["args"][3] != PRIVATE_ANONYMOUS:
+            continue
+        calls[event["tid"]].append((event["call"], event["args"][1] // PAGE, not event["undone"]))
+    return calls
+
+
+def expected_call(n):
+    return ("munmap" if n % 2 else "mmap", 1 + n // 2 % 100)
+
+
+class Kill(TraceTest):
+    def kill_once(self, number, threads, options, delay):
+        """Record the counter, kill it after delay seconds, and compare; the calls counted."""
+        counts, output = self.dir / f"counts.{number}", self.traces_dir / f"{number}.vmt"
+        argv = record_argv(output, [program("counter"), counts, threads], *options)
+        process = start(argv, start_new_session=True)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        counted = counted_calls(counts)
+        if not output.exists():
+            self.assertEqual(sum(counted.values()), 0, "calls were counted, but no trace is there")
+            return 0
+        self.compare(counted, loop_calls(self.read(output)))
+        for path in (counts, output):
+            path.unlink(missing_ok=True)
+        return sum(counted.values())
+
+    def compare(self, counted, recorded):
+        for tid, calls in counted.items():
+            seen = recorded.get(tid, [])
+            self.assertEqual([c[:2] for c in seen], [expected_call(n) for n in range(len(seen))])
+            completed = sum(done for _, _, done in seen)
+            self.assertGreaterEqual(completed, calls, f"thread {tid}: calls lost")
+            # one that was not yet counted, one announced
+            self.assertLessEqual(len(seen), calls + 2, f"thread {tid}: calls invented")
+
+    def read(self, path):
+        return Trace(path).events()
+
+    def test_no_completed_call_is_lost(self):
+        seed = int(os.environ.get("TEST_SEED", random.randrange(1 << 32)))
+        chance = random.Random(seed)
+        print(f"TEST_SEED={seed}")
+        spread = collections.Counter()
+        for number in range(KILLS):
+            threads, options = VARIANTS[number % len(VARIANTS)]
+            delay = chance.uniform(0, 0.12)
+            with self.subTest(number=number, threads=threads, options=options, delay=delay):
+                calls = self.kill_once(number, threads, options, delay)
+                spread[len(str(calls)) if calls else 0] += 1
+        for digits in sorted(spread):
+            most = 10 ** digits - 1 if digits else 0
+            print(f"{spread[digits]:4} runs had counted up to {most} calls")
+
+
+if __name__ == "__main__":
+    main()

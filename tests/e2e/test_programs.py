@@ -1,0 +1,55 @@
+"""Every small program answers as without the recorder, and its trace equals the kernel's view.
+
+SPDX-License-Identifier: MIT
+"""
+from harness import TraceTest, main, program
+
+PROGRAMS = [
+    ["brk"], ["shm"], ["snap"], ["seed_fixed"], ["seed_hint"], ["every_call"],
+    ["threads", "1", "200"], ["threads", "8", "500"], ["dlopen", program("plugin.so")],
+    ["signals", "timer"], ["signals", "stack"], ["signals", "jump"], ["signals", "segv"],
+]
+
+
+class Programs(TraceTest):
+    def test_same_answers_and_a_trace_that_verifies(self):
+        for name, *args in PROGRAMS:
+            with self.subTest(program=name, args=args):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record_and_compare([program(name), *args])
+                self.assert_verified(self.only_trace(name))
+
+    def test_without_stacks_and_with_symbols_only(self):
+        for options in (["--stacks=no"], ["--capture=symbols"], ["--ring=256"]):
+            with self.subTest(options=options):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record_and_compare([program("threads"), "4", "300"], *options)
+                self.assert_verified(self.only_trace("threads"))
+
+    def test_snapshot_asked_for_by_the_program_itself(self):
+        self.record_and_compare([program("snap")])
+        self.assert_verified(self.only_trace("snap"), least_snapshots=3)
+
+    def test_snapshots_at_intervals(self):
+        self.record_and_compare([program("threads"), "1", "200"], "--snapshot-every=50")
+        self.assert_verified(self.only_trace("threads"), least_snapshots=10)
+
+    def test_maps_at_the_end_is_what_the_kernel_showed_last(self):
+        recorded = self.record([program("end_maps")])
+        self.assertEqual(recorded.returncode, 0, recorded.stderr)
+        self.assertEqual(self.only_trace("end_maps").text("maps", "--at", "end"),
+                         recorded.stdout)
+
+    def test_every_thread_has_its_name_and_calls(self):
+        self.record([program("threads"), "4", "50"])
+        dump = self.only_trace("threads").events()
+        tids = {event["tid"] for event in dump}
+        self.assertGreaterEqual(len(tids), 5)
+        report = self.only_trace("threads").text("report")
+        self.assertIn("threads", report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What the trace says the program called is what strace saw, call by call, from the start on.
+
+SPDX-License-Identifier: MIT
+"""
+import shutil
+
+import strace_log
+from harness import LIBRARY, TraceTest, environment, main, program, run
+
+MARK = ("munmap", (0xbad1, 1), -22)
+
+
+def why_not():
+    """What stops strace from working here, or None."""
+    if not shutil.which("strace"):
+        return "strace is not installed"
+    done = run(["strace", "-o", "/dev/null", "true"])
+    return None if done.returncode == 0 else f"strace does not work here: {done.stderr.strip()}"
+
+
+class Strace(TraceTest):
+    def setUp(self):
+        super().setUp()
+        problem = why_not()
+        if problem:
+            self.skipTest(problem)
+
+    def trace_both(self, argv, **settings):
+        """Run once, under strace and recorded; ({tid: calls by strace}, {tid: calls recorded})."""
+        log = self.dir / "strace.log"
+        load = [f"-ELD_PRELOAD={LIBRARY}", f"-EVMTRAIL_OUTPUT={self.traces_dir}"]
+        load += [f"-E{name}={value}" for name, value in settings.items()]
+        done = run(["strace", "-o", log, *strace_log.STRACE_OPTIONS, *load, *argv],
+                   env=environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return strace_log.read_strace(log), strace_log.read_trace(self.only_trace())
+
+    def between_marks(self, calls):
+        first = calls.index(MARK)
+        return calls[first + 1:calls.index(MARK, first + 1)]
+
+    def assert_calls_equal(self, seen, recorded):
+        for at, (expected, got) in enumerate(zip(seen, recorded)):
+            self.assertEqual(got, expected, f"call {at}")
+        self.assertEqual(recorded[len(seen):], [], "invented")
+        self.assertEqual(seen[len(recorded):], [], "missing")
+
+    def test_every_call_with_arguments_and_result(self):
+        seen, recorded = self.trace_both([program("every_call"), self.dir / "scratch"])
+        tid = next(t for t, calls in seen.items() if MARK in calls)
+        mine = [call for call, event in recorded[tid] if not event["own"]]
+        self.assert_calls_equal(self.between_marks(seen[tid]), self.between_marks(mine))
+
+    def assert_nothing_escapes(self, argv, **settings):
+        """From the first recorded call on, each thread's calls are strace's to the last."""
+        seen, recorded = self.trace_both(argv, **settings)
+        total = 0
+        for tid, calls in seen.items():
+            mine = [call for call, _ in recorded.get(tid, [])]
+            with self.subTest(tid=tid):
+                if tid == min(seen):  # what the loader did before the library was there
+                    calls = calls[len(calls) - len(mine):] if len(mine) <= len(calls) else calls
+                self.assert_calls_equal(calls, mine)
+            total += len(mine)
+        self.assertEqual(set(recorded) - set(seen), set())
+        return total
+
+    def test_nothing_escapes_from_threads(self):
+        print(self.assert_nothing_escapes([program("threads"), "4", "200"]), "calls")
+
+    def test_nothing_escapes_from_the_loader(self):
+        print(self.assert_nothing_escapes([program("dlopen"), program("plugin.so"), "20"]),
+              "calls")
+
+    def test_nothing_escapes_from_signal_handlers(self):
+        print(self.assert_nothing_escapes([program("signals"), "timer", "200"]), "calls")
+
+
+if __name__ == "__main__":
+    main()
