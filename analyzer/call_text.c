@@ -1,0 +1,277 @@
+/*
+ * call_text.c - an event as text, in strace's own form.
+ *
+ * Checked against strace 6.1. Where strace would read the process's memory (names, structures),
+ * the address is printed instead: traces hold no memory contents.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "call_text.h"
+#include <linux/prctl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PR_SET_VMA_CALL 0x53564d41
+
+/* Names of the arguments, in the order of VT_KINDS. */
+static const char *const arg_names[VT_KIND_COUNT][VT_MAX_ARGS] = {
+	[VT_MMAP] = { "addr", "length", "prot", "flags", "fd", "offset" },
+	[VT_MUNMAP] = { "addr", "length" },
+	[VT_MPROTECT] = { "addr", "length", "prot" },
+	[VT_PKEY_MPROTECT] = { "addr", "length", "prot", "pkey" },
+	[VT_MADVISE] = { "addr", "length", "advice" },
+	[VT_PROCESS_MADVISE] = { "addr", "length", "advice" },
+	[VT_BRK] = { "addr" },
+	[VT_MREMAP] = { "old_address", "old_size", "new_size", "flags", "new_address" },
+	[VT_REMAP_FILE_PAGES] = { "addr", "size", "prot", "pgoff", "flags" },
+	[VT_SHMAT] = { "shmid", "shmaddr", "shmflg", "size" },
+	[VT_SHMDT] = { "shmaddr" },
+	[VT_MLOCK] = { "addr", "length" },
+	[VT_MLOCK2] = { "addr", "length", "flags" },
+	[VT_MUNLOCK] = { "addr", "length" },
+	[VT_MLOCKALL] = { "flags" },
+	[VT_MSYNC] = { "addr", "length", "flags" },
+	[VT_MBIND] = { "addr", "length", "mode", "nodemask", "maxnode", "flags" },
+	[VT_MSEAL] = { "addr", "length", "flags" },
+	[VT_PRCTL] = { "option", "arg2", "arg3", "arg4", "arg5" },
+	[VT_SETRLIMIT] = { "resource", "rlim_cur", "rlim_max", "prlimit" },
+	[VT_PERSONALITY] = { "persona" },
+	[VT_CLONE] = { "flags" },
+	[VT_EXIT] = { "status" },
+	[VT_UNSEEN_MAP] = { "addr", "length", "prot", "flags", "offset" },
+	[VT_UNSEEN_UNMAP] = { "addr", "length" },
+	[VT_FAULT] = { "addr", "signo", "code" },
+};
+
+const char *vt_arg_name(uint8_t kind, int i)
+{
+	return kind < VT_KIND_COUNT && i >= 0 && i < VT_MAX_ARGS ? arg_names[kind][i] : NULL;
+}
+
+bool vt_returns_addr(uint8_t kind)
+{
+	return kind == VT_MMAP || kind == VT_MREMAP || kind == VT_BRK || kind == VT_SHMAT;
+}
+
+bool vt_is_remark(const struct vt_event *e)
+{
+	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP || e->kind == VT_FAULT;
+}
+
+const char *vt_errno_name(int error)
+{
+	return strerrorname_np(error);
+}
+
+/* Classes whose numbers strace prints as they are. */
+static void number(struct vt_text *t, unsigned class, uint64_t v)
+{
+	switch (class) {
+	case VT_ARG_ADDR:
+		vt_text_addr(t, v);
+		break;
+	case VT_ARG_LEN:
+		vt_text_add(t, "%llu", (unsigned long long)v);
+		break;
+	case VT_ARG_FD:
+	case VT_ARG_INT:
+		vt_text_add(t, "%d", (int)v);
+		break;
+	default:
+		vt_text_add(t, "%#llx", (unsigned long long)v);
+	}
+}
+
+void vt_text_arg(struct vt_text *t, const struct vt_event *e, int i)
+{
+	unsigned class = vt_kinds[e->kind].arg[i];
+
+	if (e->kind == VT_MBIND && i == 2)
+		vt_text_mbind_mode(t, e->a[i]);
+	else if (e->kind == VT_MBIND && i == 3)
+		vt_text_addr(t, e->a[i]);
+	else if (e->kind == VT_MBIND && i == 5)
+		vt_text_mbind_flags(t, e->a[i]);
+	else if (vt_class_is_symbolic(class))
+		vt_text_flags(t, class, e->a[i]);
+	else
+		number(t, class, e->a[i]);
+}
+
+/* Arguments first to last (excluded), with commas. */
+static void args(struct vt_text *t, const struct vt_event *e, int last)
+{
+	for (int i = 0; i < last && vt_kinds[e->kind].arg[i]; i++) {
+		if (i)
+			vt_text_add(t, ", ");
+		vt_text_arg(t, e, i);
+	}
+}
+
+static void mremap_args(struct vt_text *t, const struct vt_event *e)
+{
+	const uint64_t forced = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+	args(t, e, (e->a[3] & forced) == forced ? 5 : 4);
+}
+
+static void shmat_args(struct vt_text *t, const struct vt_event *e)
+{
+	args(t, e, 3);
+}
+
+/* strace knows which prctl has how many arguments, and which are numbers. */
+static void prctl_args(struct vt_text *t, const struct vt_event *e)
+{
+	args(t, e, 1);
+	if (e->a[0] == PR_SET_MM || e->a[0] == PR_SET_VMA_CALL) {
+		vt_text_add(t, ", ");
+		vt_text_prctl_option(t, e->a[0], e->a[1]);
+	} else if (e->a[0] == PR_SET_THP_DISABLE) {
+		vt_text_add(t, ", %llu", (unsigned long long)e->a[1]);
+	} else {
+		vt_text_add(t, ", %#llx", (unsigned long long)e->a[1]);
+	}
+	vt_text_add(t, ", %#llx", (unsigned long long)e->a[2]);
+	if (e->a[0] == PR_SET_VMA_CALL && e->a[1] == 0) {
+		vt_text_add(t, ", %llu, ", (unsigned long long)e->a[3]);
+		vt_text_addr(t, e->a[4]);
+		return;
+	}
+	vt_text_add(t, ", %#llx, %#llx", (unsigned long long)e->a[3], (unsigned long long)e->a[4]);
+}
+
+static void limit(struct vt_text *t, const char *infinity, uint64_t v)
+{
+	if (v == UINT64_MAX)
+		vt_text_add(t, "%s", infinity);
+	else if (v > 1024 && v % 1024 == 0)
+		vt_text_add(t, "%llu*1024", (unsigned long long)v / 1024);
+	else
+		vt_text_add(t, "%llu", (unsigned long long)v);
+}
+
+static void setrlimit_args(struct vt_text *t, const struct vt_event *e)
+{
+	const char *infinity = e->a[3] ? "RLIM64_INFINITY" : "RLIM_INFINITY";
+
+	if (e->a[3])
+		vt_text_add(t, "0, ");
+	vt_text_arg(t, e, 0);
+	vt_text_add(t, ", {rlim_cur=");
+	limit(t, infinity, e->a[1]);
+	vt_text_add(t, ", rlim_max=");
+	limit(t, infinity, e->a[2]);
+	vt_text_add(t, e->a[3] ? "}, NULL" : "}");
+}
+
+static void clone_args(struct vt_text *t, const struct vt_event *e)
+{
+	vt_text_add(t, "flags=");
+	args(t, e, 1);
+}
+
+static void execve_args(struct vt_text *t, const struct vt_event *e)
+{
+	(void)e;
+	vt_text_add(t, "...");
+}
+
+/* Kinds whose arguments are not simply printed one after the other. */
+static void (*const special_args[VT_KIND_COUNT])(struct vt_text *, const struct vt_event *) = {
+	[VT_MREMAP] = mremap_args,       [VT_SHMAT] = shmat_args, [VT_PRCTL] = prctl_args,
+	[VT_SETRLIMIT] = setrlimit_args, [VT_CLONE] = clone_args, [VT_EXECVE] = execve_args,
+};
+
+/* The code that strace prints with a memory fault. */
+static const char *fault_code(int sig, int code)
+{
+	static const char *const segv[] = { NULL, "SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR",
+					    "SEGV_PKUERR" };
+	static const char *const bus[] = { NULL, "BUS_ADRALN", "BUS_ADRERR", "BUS_OBJERR" };
+
+	if (sig == SIGSEGV && code > 0 && code < 5)
+		return segv[code];
+	if (sig == SIGBUS && code > 0 && code < 4)
+		return bus[code];
+	return code == SI_KERNEL ? "SI_KERNEL" : code == SI_USER ? "SI_USER" : NULL;
+}
+
+static void fault(struct vt_text *t, const struct vt_event *e)
+{
+	int sig = (int)e->a[1], code = (int)e->a[2];
+	const char *name = sigabbrev_np(sig), *why = fault_code(sig, code);
+
+	if (name)
+		vt_text_add(t, "--- SIG%s {si_signo=SIG%s, si_code=", name, name);
+	else
+		vt_text_add(t, "--- %d {si_signo=%d, si_code=", sig, sig);
+	if (why)
+		vt_text_add(t, "%s, si_addr=", why);
+	else
+		vt_text_add(t, "%d, si_addr=", code);
+	vt_text_addr(t, e->a[0]);
+	vt_text_add(t, "} ---");
+}
+
+static void unseen(struct vt_text *t, const struct vt_event *e)
+{
+	static const char *const why[] = {
+		[VT_UNSEEN_CHANGE] = "no call seen",
+		[VT_UNSEEN_STACK_GROWTH] = "the kernel grew a stack",
+		[VT_UNSEEN_BEFORE_START] = "before the first snapshot",
+	};
+
+	vt_text_add(t, "--- %s {", vt_kinds[e->kind].name);
+	for (int i = 0; i < VT_MAX_ARGS && vt_kinds[e->kind].arg[i]; i++) {
+		vt_text_add(t, "%s%s=", i ? ", " : "", vt_arg_name(e->kind, i));
+		vt_text_arg(t, e, i);
+	}
+	vt_text_add(t, "} /* %s */ ---", e->aux < 3 ? why[e->aux] : "?");
+}
+
+void vt_text_call(struct vt_text *t, const struct vt_event *e)
+{
+	if (e->kind == VT_FAULT) {
+		fault(t, e);
+		return;
+	}
+	if (vt_is_remark(e)) {
+		unseen(t, e);
+		return;
+	}
+	if (e->kind == VT_SETRLIMIT && e->a[3])
+		vt_text_add(t, "prlimit64(");
+	else
+		vt_text_add(t, "%s(", vt_kinds[e->kind].name);
+	if (special_args[e->kind])
+		special_args[e->kind](t, e);
+	else
+		args(t, e, VT_MAX_ARGS);
+	vt_text_add(t, ")");
+}
+
+void vt_text_result(struct vt_text *t, const struct vt_event *e)
+{
+	if (e->flags & VT_EV_UNDONE) {
+		vt_text_add(t, "? <unfinished>");
+	} else if (e->kind == VT_EXIT) {
+		vt_text_add(t, "?");
+	} else if (vt_is_error(e->ret)) {
+		int error = (int)-e->ret;
+		const char *name = vt_errno_name(error);
+		if (name)
+			vt_text_add(t, "-1 %s (%s)", name, strerror(error));
+		else
+			vt_text_add(t, "-1 (errno %d)", error);
+	} else if (vt_returns_addr(e->kind)) {
+		vt_text_add(t, "%#llx", (unsigned long long)e->ret);
+	} else if (e->kind == VT_PERSONALITY) {
+		vt_text_add(t, "%#llx (", (unsigned long long)e->ret);
+		vt_text_flags(t, VT_ARG_PERSONA, (uint64_t)e->ret);
+		vt_text_add(t, ")");
+	} else {
+		vt_text_add(t, "%lld", (long long)e->ret);
+	}
+}
