@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""What recording costs, beside what other tools cost, measured in one run on one machine.
+
+  bench.py [--runs N] [--quick] [loop] [bytes] [start] [programs]
+
+loop      nanoseconds a call of mmap, mprotect, madvise, munmap at a call depth of 12, by the
+          program's own clock, and the ratio to native
+bytes     bytes of trace an event, for a Node program
+start     milliseconds that a process takes longer to start and end
+programs  wall time of whole programs, and the ratio to native
+
+Every number is the median of runs that take turns, so that what disturbs the machine disturbs all
+alike. A tool that is not there, or may not trace here, is skipped with a word.
+
+SPDX-License-Identifier: MIT
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+VMTRAIL = os.environ.get("TEST_VMTRAIL", "vmtrail")
+LIBRARY = os.environ.get("TEST_LIBRARY", "libvmtrail.so")
+PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", "."))
+REAL = pathlib.Path(__file__).resolve().parent.parent / "e2e" / "real"
+PYTHON = sys.executable
+
+
+class Bench:
+    def __init__(self, runs, directory):
+        self.runs = runs
+        self.dir = directory
+
+    def recording(self, **settings):
+        """The environment that records, and nothing else."""
+        env = dict(os.environ, LD_PRELOAD=LIBRARY, VMTRAIL_OUTPUT=str(self.dir / "%e.%p.%n.vmt"))
+        env.update(settings)
+        return env
+
+    def clean(self):
+        for trace in self.dir.glob("*.vmt"):
+            trace.unlink()
+
+    def run(self, argv, env=None, text="go on\n"):
+        """(seconds, stdout) of one run."""
+        begin = time.perf_counter()
+        done = subprocess.run([str(a) for a in argv], env=env, input=text, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        seconds = time.perf_counter() - begin
+        if done.returncode:
+            raise RuntimeError(f"{argv[0]}: exit status {done.returncode}: {done.stderr[-300:]}")
+        return seconds, done.stdout
+
+    def in_turns(self, variants, measure):
+        """{name: median of measure(variant)}, after one round that does not count."""
+        values = {name: [] for name in variants}
+        for turn in range(self.runs + 1):
+            for name, variant in variants.items():
+                value = measure(variant)
+                self.clean()
+                if turn:
+                    values[name].append(value)
+        return {name: statistics.median(v) for name, v in values.items()}
+
+
+def works(argv):
+    """Whether a tool is there and may trace."""
+    if not shutil.which(argv[0]):
+        return False
+    done = subprocess.run([*argv, "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def bench_loop(bench, quick):
+    deep = PROGRAMS / "deep"
+    log = bench.dir / "log"
+    scale = 1 if quick else 4
+    variants = {
+        "native": ([deep, 25000 * scale], None),
+        "recorded without stacks": ([deep, 25000 * scale], bench.recording(VMTRAIL_STACKS="no")),
+        "recorded with stacks": ([deep, 25000 * scale], bench.recording()),
+    }
+    for name, tool, rounds in (("strace -f", ["strace", "-f", "-o", log], 500 * scale),
+                               ("strace -k", ["strace", "-k", "-o", log], 15 * scale),
+                               ("perf trace", ["perf", "trace", "-o", log], 1000 * scale)):
+        if works(tool):
+            variants[name] = ([*tool, deep, rounds], None)
+        else:
+            print(f"  {name}: not there or not allowed, skipped")
+    medians = bench.in_turns(variants, lambda v: float(bench.run(*v)[1]))
+    print("loop: mmap, mprotect, madvise, munmap at depth 12")
+    print(f"  {'':26}{'ns a call':>12}{'ratio':>9}")
+    for name, ns in medians.items():
+        print(f"  {name:26}{ns:12.0f}{ns / medians['native']:9.2f}")
+
+
+def bench_bytes(bench, _quick):
+    output = bench.dir / "node.vmt"
+    bench.run(["node", REAL / "work.js"], bench.recording(VMTRAIL_OUTPUT=str(output)))
+    events = bench.run([VMTRAIL, "dump", output])[1].count("\n")
+    size = output.stat().st_size
+    print(f"bytes: {size} bytes for {events} events of a Node program: "
+          f"{size / events:.2f} bytes an event")
+    bench.clean()
+
+
+def bench_start(bench, quick):
+    variants = {"native": None, "recorded": bench.recording()}
+    count = 10 if quick else 40
+
+    def start_many(env):
+        return statistics.median(bench.run(["/bin/true"], env)[0] for _ in range(count))
+
+    medians = bench.in_turns(variants, start_many)
+    print(f"start: true takes {medians['native'] * 1e3:.2f} ms, recorded "
+          f"{(medians['recorded'] - medians['native']) * 1e3:.2f} ms more")
+
+
+def bench_programs(bench, _quick):
+    print("programs: wall time")
+    print(f"  {'':12}{'native':>10}{'recorded':>10}{'ratio':>9}")
+    for name, argv in (("python3", [PYTHON, REAL / "work.py"]), ("node", ["node", REAL / "work.js"]),
+                       ("java", ["java", REAL / "Work.java"])):
+        if not shutil.which(argv[0]):
+            print(f"  {name}: not installed, skipped")
+            continue
+        medians = bench.in_turns({"native": None, "recorded": bench.recording()},
+                                 lambda env, argv=argv: bench.run(argv, env)[0])
+        native, recorded = medians["native"], medians["recorded"]
+        print(f"  {name:12}{native:9.3f}s{recorded:9.3f}s{recorded / native:9.3f}")
+
+
+PARTS = {"loop": bench_loop, "bytes": bench_bytes, "start": bench_start,
+         "programs": bench_programs}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="What recording costs, beside other tools.")
+    parser.add_argument("--runs", type=int, default=5, help="runs that count (default 5)")
+    parser.add_argument("--quick", action="store_true", help="fewer iterations")
+    parser.add_argument("part", nargs="*", metavar="PART", help=", ".join(PARTS))
+    options = parser.parse_args()
+    unknown = [p for p in options.part if p not in PARTS]
+    if unknown or options.runs < 1:
+        parser.error(f"no such part: {unknown[0]}" if unknown else "--runs must be at least 1")
+    with tempfile.TemporaryDirectory(prefix="vmtrail-bench-") as directory:
+        bench = Bench(options.runs, pathlib.Path(directory))
+        for part in options.part or PARTS:
+            PARTS[part](bench, options.quick)
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
