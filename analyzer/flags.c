@@ -241,6 +241,8 @@ bool vt_class_is_symbolic(unsigned class)
 
 void vt_text_flags(struct vt_text *t, unsigned class, uint64_t value)
 {
+	bool narrow = class == VT_ARG_ADVICE || class == VT_ARG_RLIMIT; /* an int in the kernel */
+
 	if (class == VT_ARG_MFLAGS)
 		map_flags(t, value);
 	else if (class == VT_ARG_CLONE)
@@ -248,10 +250,7 @@ void vt_text_flags(struct vt_text *t, unsigned class, uint64_t value)
 	else if (class == VT_ARG_PERSONA && (uint32_t)value == UINT32_MAX)
 		vt_text_add(t, "0xffffffff");
 	else
-		print_class(t, &classes[class],
-			    class == VT_ARG_ADVICE || class == VT_ARG_RLIMIT ? (uint32_t)value
-									     : value,
-			    false);
+		print_class(t, &classes[class], narrow ? (uint32_t)value : value);
 }
 
 void vt_text_mbind_mode(struct vt_text *t, uint64_t mode)
