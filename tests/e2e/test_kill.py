@@ -55,7 +55,10 @@ class Kill(TraceTest):
         if not output.exists():
             self.assertEqual(sum(counted.values()), 0, "calls were counted, but no trace is there")
             return 0
-        self.compare(counted, loop_calls(self.read(output)))
+        trace = Trace(output)
+        self.compare(counted, loop_calls(trace.events()))
+        if number % 10 == 0:
+            self.assert_sealing_changes_nothing(trace)
         for path in (counts, output):
             path.unlink(missing_ok=True)
         return sum(counted.values())
@@ -69,8 +72,12 @@ class Kill(TraceTest):
             # one that was not yet counted, one announced
             self.assertLessEqual(len(seen), calls + 2, f"thread {tid}: calls invented")
 
-    def read(self, path):
-        return Trace(path).events()
+    def assert_sealing_changes_nothing(self, trace):
+        before = trace.text("dump")
+        self.assert_verified(trace, least_snapshots=1)
+        trace.text("seal")
+        self.assertEqual(trace.text("dump"), before)
+        self.assert_verified(trace, least_snapshots=1)
 
     def test_no_completed_call_is_lost(self):
         seed = int(os.environ.get("TEST_SEED", random.randrange(1 << 32)))
