@@ -15,14 +15,17 @@
 /* Sums over the snapshots seen so far: the last line of verify. */
 struct vt_verdict {
 	uint64_t snapshots, vmas;
-	uint64_t byte_mismatches;     /* pages that differ in being mapped, protection, sharing, file or offset */
+	uint64_t byte_mismatches; /* pages that differ: mapped, protection, shared, file, offset */
 	uint64_t boundary_mismatches; /* determined boundaries that differ */
 	uint64_t undetermined;        /* boundaries that a snapshot had to settle */
-	uint64_t unseen;              /* unseen change events, stack growth excluded */
+	uint64_t unseen;              /* unseen change events: VT_UNSEEN_CHANGE only */
 	uint64_t stack_growth;        /* unseen change events that are stack growth */
 };
 
-/* Called for every difference found at a snapshot: [start, end), what the model has and what the kernel shows. */
+/*
+ * Called for every difference of bytes found at a snapshot: [start, end), what the model has and
+ * what the kernel shows, as in maps. start == end: the boundaries that differ, in numbers.
+ */
 typedef void (*vt_mismatch_fn)(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
 			       const char *model, const char *kernel);
 
@@ -34,13 +37,26 @@ struct vt_replay {
 	vt_mismatch_fn mismatch; /* may be NULL */
 	void *mismatch_ctx;
 	bool started; /* the model has been filled */
+
+	/* of replay.c and compare.c */
+	uint32_t n_files;         /* files that the model has been told of */
+	struct vt_range *pending; /* boundaries that a keyframe left undetermined */
+	size_t n_pending;
+	struct vt_queue *queue; /* items read ahead */
 };
 
-/* Prepare: opens nothing, rewinds the trace. 0 or -ENOMEM. */
+/*
+ * Prepare: opens nothing, rewinds the trace. 0 or -ENOMEM. An observer may be set in r->model
+ * afterwards.
+ */
 int vt_replay_init(struct vt_replay *r, struct vt_trace *t);
 void vt_replay_fini(struct vt_replay *r);
 
-/* Deliver the next item after applying it to the model. */
+/*
+ * Deliver the next item after applying it to the model. At a snapshot the model shows the state
+ * before the first event above its seq_lo; pages in which the two differ are counted, told, and
+ * then taken from the kernel, so that one error is not counted at every snapshot.
+ */
 enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item);
 
 #endif

@@ -51,7 +51,7 @@ struct vt_snapshot {
 	uint64_t seq_lo, seq_hi, time_ns;
 	char *maps_text, *status_text, *smaps_text; /* NULL: not taken */
 	struct vt_vma *vmas;
-	char **names; /* per vma: the path as printed, "" for none */
+	char **names;        /* per vma: the path as printed, "" for none */
 	uint64_t *dev, *ino; /* per vma */
 	size_t n_vmas;
 };
@@ -82,9 +82,9 @@ struct vt_trace {
 	uint32_t n_files;
 	struct vt_thread_def *threads;
 	uint32_t n_threads;
-	uint64_t size;     /* bytes of trace data: header and frames (and live region, if any) */
-	bool closed;       /* ended properly */
-	char *damage;      /* NULL, or why the reading stopped early */
+	uint64_t size; /* bytes of trace data: header and frames (and live region, if any) */
+	bool closed;   /* ended properly */
+	char *damage;  /* NULL, or why the reading stopped early */
 	void *impl;
 };
 
@@ -98,6 +98,13 @@ void vt_trace_close(struct vt_trace *t);
 
 /* The next item in order; VT_ITEM_END at the end, also after damage. */
 enum vt_item_type vt_trace_next(struct vt_trace *t, struct vt_item *item);
+
+/*
+ * Keep the snapshot that was delivered last beyond the next call: the caller owns it from now on
+ * and frees it with vt_snapshot_free.
+ */
+struct vt_snapshot *vt_trace_take_snapshot(struct vt_trace *t);
+void vt_snapshot_free(struct vt_snapshot *s);
 
 /* Start again from the first item. */
 void vt_trace_rewind(struct vt_trace *t);

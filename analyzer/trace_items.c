@@ -103,6 +103,24 @@ static enum vt_item_type next_snapshot(struct vt_trace *t, const struct vt_mark 
 	return item->type = VT_ITEM_SNAPSHOT;
 }
 
+struct vt_snapshot *vt_trace_take_snapshot(struct vt_trace *t)
+{
+	struct vt_reader *r = vt_reader_of(t);
+	struct vt_snapshot *s = vt_calloc(1, sizeof(*s));
+
+	*s = r->snapshot;
+	r->snapshot = (struct vt_snapshot){ 0 };
+	return s;
+}
+
+void vt_snapshot_free(struct vt_snapshot *s)
+{
+	if (!s)
+		return;
+	vt_snapshot_clear(s);
+	free(s);
+}
+
 /* What a keyframe says of an extent, made safe to use. */
 static bool check_extent(const struct vt_trace *t, struct vt_extent *x)
 {

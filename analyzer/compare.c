@@ -1,0 +1,357 @@
+/*
+ * compare.c - a snapshot of the kernel's against the model, page range by page range.
+ *
+ * Bytes first: mapped or not, protection, shared or private, file and offset. Then the boundaries
+ * between areas. Paths are not compared: files are renamed and deleted under living mappings.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "compare.h"
+#include "alloc.h"
+#include <sys/mman.h>
+
+static void add_range(struct vt_flux *flux, uint64_t start, uint64_t len)
+{
+	uint64_t lo = start & ~(VT_PAGE_SIZE - 1);
+	uint64_t hi = (start + len + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+
+	if (!len || start + len < start)
+		return;
+	flux->v = vt_grow(flux->v, flux->n, &flux->cap, sizeof(*flux->v));
+	flux->v[flux->n++] = (struct vt_range){ lo, hi };
+}
+
+/* Bytes that an attached segment spans from addr on: all neighbours of one birth. */
+static uint64_t attached(const struct vt_model *m, uint64_t addr)
+{
+	const struct vt_extent *x = vt_model_find(m, addr);
+	uint64_t end = addr;
+
+	if (!x || x->start > addr)
+		return 0;
+	for (uint64_t birth = x->birth; x && x->birth == birth; x = vt_extent_next(x))
+		end = x->end;
+	return end - addr;
+}
+
+void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt_event *e)
+{
+	const uint64_t *a = e->a, ret = vt_is_error(e->ret) ? 0 : (uint64_t)e->ret;
+	/* any size of huge page up to the largest common one; larger ones are never rounded up to
+	 */
+	uint64_t huge = e->kind == VT_MMAP && a[3] & MAP_HUGETLB ? 2 << 20 : 0;
+
+	switch (e->kind) {
+	case VT_MMAP:
+		add_range(flux, ret, ret ? a[1] + huge : 0);
+		add_range(flux, a[0], a[3] & MAP_FIXED ? a[1] + huge : 0);
+		break;
+	case VT_BRK:
+		add_range(flux, m->config.start_brk,
+			  (a[0] > ret ? a[0] : ret) - m->config.start_brk);
+		break;
+	case VT_MREMAP:
+		add_range(flux, a[0], a[1] > a[2] ? a[1] : a[2]);
+		add_range(flux, ret, ret ? a[2] : 0);
+		add_range(flux, a[4], a[3] & MREMAP_FIXED ? a[2] : 0);
+		break;
+	case VT_SHMAT:
+		add_range(flux, ret, ret ? a[3] : 0);
+		break;
+	case VT_SHMDT:
+		add_range(flux, a[0], attached(m, a[0]));
+		break;
+	case VT_PRCTL:
+		add_range(flux, a[2], a[3]);
+		break;
+	case VT_MLOCKALL:
+	case VT_MUNLOCKALL:
+		flux->all_boundaries = true;
+		break;
+	default:
+		if (vt_kinds[e->kind].arg[0] == VT_ARG_ADDR &&
+		    vt_kinds[e->kind].arg[1] == VT_ARG_LEN)
+			add_range(flux, a[0], a[1]);
+	}
+}
+
+static int by_lo(const void *a, const void *b)
+{
+	const struct vt_range *x = a, *y = b;
+
+	return x->lo < y->lo ? -1 : x->lo > y->lo;
+}
+
+/* Sort the ranges and join those that overlap or touch. */
+static void tidy(struct vt_flux *flux)
+{
+	size_t n = 0;
+
+	if (!flux->n)
+		return;
+	qsort(flux->v, flux->n, sizeof(*flux->v), by_lo);
+	for (size_t i = 1; i < flux->n; i++) {
+		if (flux->v[i].lo > flux->v[n].hi)
+			flux->v[++n] = flux->v[i];
+		else if (flux->v[i].hi > flux->v[n].hi)
+			flux->v[n].hi = flux->v[i].hi;
+	}
+	flux->n = n + 1;
+}
+
+/* One side at one place: what is mapped from here up to where it changes. */
+struct side {
+	bool mapped;
+	uint32_t prot; /* READ, WRITE, EXEC */
+	bool shared;
+	uint32_t file; /* 0: anonymous */
+	uint64_t pgoff;
+};
+
+/* The two lists being walked, and the range under the eye. */
+struct walk {
+	struct vt_replay *r;
+	const struct vt_snapshot *s;
+	const struct vt_flux *flux;
+	const struct vt_extent *x; /* at or above at */
+	size_t vma, range;         /* likewise */
+	uint64_t at, next;
+	struct side model, kernel;
+};
+
+static const uint32_t PROT_FLAGS = VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC);
+
+static struct side side_of(uint64_t at, uint64_t start, uint64_t pgoff, uint32_t flags,
+			   uint32_t file)
+{
+	return (struct side){
+		.mapped = true,
+		.prot = flags & PROT_FLAGS,
+		.shared = flags & (VT_VM(SHARED) | VT_VM(MAYSHARE)),
+		.file = file,
+		.pgoff = file ? pgoff + ((at - start) >> VT_PAGE_SHIFT) : 0,
+	};
+}
+
+static void limit_next(struct walk *w, uint64_t edge)
+{
+	if (edge > w->at && edge < w->next)
+		w->next = edge;
+}
+
+/* The gate area is in maps, but no area of the process. */
+static bool is_gate(const struct vt_vma *v)
+{
+	return v->special == VT_SPECIAL_VSYSCALL;
+}
+
+/* Move on to the next range over which both sides and the flux stay the same; false at the end. */
+static bool step(struct walk *w, bool *in_flux)
+{
+	const struct vt_snapshot *s = w->s;
+
+	w->at = w->next;
+	w->next = UINT64_MAX;
+	while (w->x && w->x->end <= w->at)
+		w->x = vt_extent_next(w->x);
+	while (w->vma < s->n_vmas && (s->vmas[w->vma].end <= w->at || is_gate(&s->vmas[w->vma])))
+		w->vma++;
+	while (w->range < w->flux->n && w->flux->v[w->range].hi <= w->at)
+		w->range++;
+	if (!w->x && w->vma == s->n_vmas)
+		return false;
+	w->model = w->kernel = (struct side){ 0 };
+	if (w->x) {
+		limit_next(w, w->x->start);
+		limit_next(w, w->x->end);
+		if (w->x->start <= w->at)
+			w->model =
+			    side_of(w->at, w->x->start, w->x->pgoff, w->x->flags, w->x->file);
+	}
+	if (w->vma < s->n_vmas) {
+		const struct vt_vma *v = &s->vmas[w->vma];
+		limit_next(w, v->start);
+		limit_next(w, v->end);
+		if (v->start <= w->at)
+			w->kernel = side_of(w->at, v->start, v->pgoff, v->flags, v->file);
+	}
+	*in_flux = false;
+	if (w->range < w->flux->n) {
+		limit_next(w, w->flux->v[w->range].lo);
+		limit_next(w, w->flux->v[w->range].hi);
+		*in_flux = w->flux->v[w->range].lo <= w->at;
+	}
+	return true;
+}
+
+/*
+ * Whether the model's file is the one that the kernel shows. The inode of shared anonymous memory
+ * is not known when it is mapped: the first one seen is it.
+ */
+static bool same_file(struct vt_trace *t, uint32_t model, uint32_t kernel)
+{
+	if (model == kernel)
+		return true;
+	struct vt_file_def *m = model ? &t->files[model] : NULL;
+	const struct vt_file_def *k = kernel ? &t->files[kernel] : NULL;
+	if (m && m->kind == VT_FILE_SPECIAL)
+		m = NULL;
+	if (k && k->kind == VT_FILE_SPECIAL)
+		k = NULL;
+	if (!m || !k)
+		return m == k;
+	if (m->kind == VT_FILE_SYSV)
+		return k->kind == VT_FILE_SYSV && m->ino == k->ino;
+	bool nameless = m->kind == VT_FILE_SHM_ANON || m->kind == VT_FILE_HUGETLB;
+	if (nameless && !m->ino && k->kind == m->kind) {
+		m->dev = k->dev;
+		m->ino = k->ino;
+	}
+	return m->dev == k->dev && m->ino == k->ino;
+}
+
+static bool same(struct walk *w)
+{
+	const struct side *m = &w->model, *k = &w->kernel;
+
+	if (!m->mapped || !k->mapped)
+		return m->mapped == k->mapped;
+	if (m->prot != k->prot || m->shared != k->shared ||
+	    !same_file(w->r->trace, m->file, k->file))
+		return false;
+	return !k->file || m->pgoff == k->pgoff;
+}
+
+static void describe(char *buf, size_t size, const struct vt_trace *t, const struct side *s)
+{
+	if (!s->mapped) {
+		snprintf(buf, size, "not mapped");
+		return;
+	}
+	const struct vt_file_def *f = s->file ? &t->files[s->file] : NULL;
+	int n = snprintf(buf, size, "%c%c%c%c", s->prot & VT_VM(READ) ? 'r' : '-',
+			 s->prot & VT_VM(WRITE) ? 'w' : '-', s->prot & VT_VM(EXEC) ? 'x' : '-',
+			 s->shared ? 's' : 'p');
+	if (f)
+		snprintf(buf + n, size - (size_t)n, " %08llx %02llx:%02llx %llu %s",
+			 (unsigned long long)s->pgoff << VT_PAGE_SHIFT,
+			 (unsigned long long)f->dev >> 20, (unsigned long long)f->dev & 0xfffff,
+			 (unsigned long long)f->ino, f->path);
+	else
+		snprintf(buf + n, size - (size_t)n, " anonymous");
+}
+
+/* A range that differs, kept until the walk is over: healing changes what is walked. */
+struct repair {
+	uint64_t start, end;
+	size_t vma; /* SIZE_MAX: the kernel has nothing there */
+};
+
+struct repairs {
+	struct repair *v;
+	size_t n, cap;
+};
+
+static void note_repair(struct repairs *repairs, const struct walk *w)
+{
+	size_t vma = w->kernel.mapped ? w->vma : SIZE_MAX;
+
+	if (repairs->n) {
+		struct repair *last = &repairs->v[repairs->n - 1];
+		if (last->end == w->at && last->vma == vma) {
+			last->end = w->next;
+			return;
+		}
+	}
+	repairs->v = vt_grow(repairs->v, repairs->n, &repairs->cap, sizeof(*repairs->v));
+	repairs->v[repairs->n++] = (struct repair){ w->at, w->next, vma };
+}
+
+static void count(struct walk *w)
+{
+	struct vt_replay *r = w->r;
+	char model[512], kernel[512];
+
+	r->verdict.byte_mismatches += (w->next - w->at) >> VT_PAGE_SHIFT;
+	if (!r->mismatch)
+		return;
+	describe(model, sizeof(model), r->trace, &w->model);
+	describe(kernel, sizeof(kernel), r->trace, &w->kernel);
+	r->mismatch(r->mismatch_ctx, w->s, w->at, w->next, model, kernel);
+}
+
+/* Give the model what the kernel shows in one range. */
+static int heal(struct vt_replay *r, const struct vt_snapshot *s, const struct repair *repair)
+{
+	if (repair->vma == SIZE_MAX)
+		return vt_model_forget(&r->model, repair->start, repair->end);
+	struct vt_vma v = s->vmas[repair->vma];
+	if (v.file)
+		v.pgoff += (repair->start - v.start) >> VT_PAGE_SHIFT;
+	v.start = repair->start;
+	v.end = repair->end;
+	return vt_model_put(&r->model, &v, 0, 0);
+}
+
+static void compare_bytes(struct walk *w, struct repairs *repairs)
+{
+	bool in_flux;
+
+	while (step(w, &in_flux)) {
+		if (in_flux || same(w))
+			continue;
+		if (w->r->started)
+			count(w);
+		note_repair(repairs, w);
+	}
+}
+
+static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)
+{
+	struct vt_vma *areas = vt_calloc(s->n_vmas, sizeof(*areas));
+	uint64_t settled = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_vmas; i++)
+		if (!is_gate(&s->vmas[i]))
+			areas[n++] = s->vmas[i];
+	for (size_t i = 0; i < r->n_pending; i++)
+		add_range(flux, r->pending[i].lo, 1);
+	r->n_pending = 0;
+	if (!r->started || flux->all_boundaries)
+		add_range(flux, 0, INT64_MAX);
+	tidy(flux);
+	/* the boundary right behind a range may have changed as well */
+	for (size_t i = 0; i < flux->n; i++)
+		flux->v[i].hi++;
+	uint64_t wrong = vt_model_settle(&r->model, areas, n, flux->v, flux->n, &settled);
+	free(areas);
+	r->verdict.vmas += n;
+	r->verdict.undetermined += settled;
+	r->verdict.boundary_mismatches += wrong;
+	if (wrong && r->mismatch) {
+		char text[64];
+		snprintf(text, sizeof(text), "%llu boundaries differ", (unsigned long long)wrong);
+		r->mismatch(r->mismatch_ctx, s, 0, 0, text, "");
+	}
+}
+
+int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)
+{
+	struct repairs repairs = { 0 };
+	int rc = 0;
+
+	tidy(flux);
+	struct walk w = { .r = r, .s = s, .flux = flux, .x = vt_model_first(&r->model) };
+	compare_bytes(&w, &repairs);
+	for (size_t i = 0; !rc && i < repairs.n; i++) {
+		rc = heal(r, s, &repairs.v[i]);
+		add_range(flux, repairs.v[i].start, repairs.v[i].end - repairs.v[i].start);
+	}
+	free(repairs.v);
+	if (rc)
+		return rc;
+	r->verdict.snapshots++;
+	settle(r, s, flux);
+	return 0;
+}

@@ -1,0 +1,279 @@
+/*
+ * replay.c - a trace run through the model, item by item.
+ *
+ * Owns the model's configuration from the trace's META, the loading of keyframes, and the look
+ * ahead that a snapshot needs: events that were under way while it was read follow it in the trace,
+ * and the pages they touch must not be compared.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "replay.h"
+#include "alloc.h"
+#include "compare.h"
+#include <errno.h>
+#include <sys/mman.h>
+
+/* Items read ahead, oldest first. */
+struct vt_queue {
+	struct vt_item *items;
+	size_t first, n, cap;        /* items[first .. n) are waiting */
+	struct vt_snapshot *current; /* handed out last */
+	struct vt_extent *extents;
+};
+
+static void *model_alloc(void *ctx, size_t bytes)
+{
+	(void)ctx;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void model_free(void *ctx, void *p, size_t bytes)
+{
+	(void)ctx;
+	munmap(p, bytes);
+}
+
+/* "6.18.44-generic" as KERNEL_VERSION has it. */
+static uint32_t kernel_version(const char *release)
+{
+	unsigned major = 0, minor = 0, patch = 0;
+
+	if (release)
+		sscanf(release, "%u.%u.%u", &major, &minor, &patch);
+	return major << 16 | (minor & 255) << 8 | (patch > 255 ? 255 : patch);
+}
+
+static struct vt_model_config config_of(const struct vt_trace *t)
+{
+	const char *thp = vt_trace_meta(t, "thp"), *layout = vt_trace_meta(t, "layout");
+	uint32_t kernel = kernel_version(vt_trace_meta(t, "kernel"));
+
+	return (struct vt_model_config){
+		.kernel_version = kernel,
+		.task_size = vt_trace_meta_u64(t, "task_size", 0x7ffffffff000),
+		.mmap_base = vt_trace_meta_u64(t, "mmap_base", 0),
+		.mmap_min_addr = vt_trace_meta_u64(t, "mmap_min_addr", 65536),
+		.bottomup = layout && !strcmp(layout, "bottomup"),
+		/* __get_unmapped_area calls thp_get_unmapped_area for any kernel with huge pages */
+		.thp_align = thp && kernel >= (6u << 16 | 7 << 8),
+		.thp_always = thp && !strcmp(thp, "always"),
+		.max_map_count = vt_trace_meta_u64(t, "max_map_count", 65530),
+		.rlimit_as = vt_trace_meta_u64(t, "rlimit_as", UINT64_MAX),
+		.rlimit_data = vt_trace_meta_u64(t, "rlimit_data", UINT64_MAX),
+		.rlimit_stack = vt_trace_meta_u64(t, "rlimit_stack", 8 << 20),
+		.rlimit_memlock = vt_trace_meta_u64(t, "rlimit_memlock", 8 << 20),
+		.stack_guard_gap = vt_trace_meta_u64(t, "stack_guard_gap", 256 * VT_PAGE_SIZE),
+		.start_brk = vt_trace_meta_u64(t, "start_brk", 0),
+		.brk = vt_trace_meta_u64(t, "brk", 0),
+	};
+}
+
+/* Tell the model of files that have come up since. */
+static int tell_files(struct vt_replay *r)
+{
+	for (; r->n_files < r->trace->n_files; r->n_files++) {
+		enum vt_file_kind kind = r->trace->files[r->n_files].kind;
+		if (kind && vt_model_set_file(&r->model, r->n_files, kind))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
+{
+	const struct vt_memory memory = { model_alloc, model_free, NULL };
+	struct vt_model_config config = config_of(t);
+
+	*r = (struct vt_replay){ .trace = t };
+	r->queue = vt_calloc(1, sizeof(*r->queue));
+	vt_trace_rewind(t);
+	if (vt_model_init(&r->model, &config, &memory))
+		return -ENOMEM;
+	return tell_files(r);
+}
+
+void vt_replay_fini(struct vt_replay *r)
+{
+	struct vt_queue *q = r->queue;
+
+	for (size_t i = q->first; i < q->n; i++) {
+		if (q->items[i].type == VT_ITEM_SNAPSHOT)
+			vt_snapshot_free((struct vt_snapshot *)q->items[i].snapshot);
+		else if (q->items[i].type == VT_ITEM_KEYFRAME)
+			free((void *)q->items[i].extents);
+	}
+	vt_snapshot_free(q->current);
+	free(q->extents);
+	free(q->items);
+	free(q);
+	free(r->pending);
+	vt_model_fini(&r->model);
+}
+
+/* Append the trace's next item to the queue, with what it points to. */
+static enum vt_item_type read_ahead(struct vt_replay *r)
+{
+	struct vt_queue *q = r->queue;
+
+	if (q->first == q->n)
+		q->first = q->n = 0;
+	q->items = vt_grow(q->items, q->n, &q->cap, sizeof(*q->items));
+	struct vt_item *item = &q->items[q->n];
+	if (vt_trace_next(r->trace, item) == VT_ITEM_END)
+		return VT_ITEM_END;
+	if (item->type == VT_ITEM_SNAPSHOT) {
+		item->snapshot = vt_trace_take_snapshot(r->trace);
+	} else if (item->type == VT_ITEM_KEYFRAME) {
+		struct vt_extent *copy = vt_calloc(item->n_extents, sizeof(*copy));
+		memcpy(copy, item->extents, item->n_extents * sizeof(*copy));
+		item->extents = copy;
+	}
+	q->n++;
+	return item->type;
+}
+
+/* The next item, from the queue if it holds any. */
+static enum vt_item_type take(struct vt_replay *r, struct vt_item *item)
+{
+	struct vt_queue *q = r->queue;
+
+	if (q->first == q->n)
+		return vt_trace_next(r->trace, item);
+	*item = q->items[q->first++];
+	if (item->type == VT_ITEM_SNAPSHOT) {
+		vt_snapshot_free(q->current);
+		q->current = (struct vt_snapshot *)item->snapshot;
+	} else if (item->type == VT_ITEM_KEYFRAME) {
+		free(q->extents);
+		q->extents = (struct vt_extent *)item->extents;
+	}
+	return item->type;
+}
+
+/* What the events that were under way during snapshot s touch: they are read ahead for it. */
+static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
+{
+	struct vt_queue *q = r->queue;
+	struct vt_flux flux = { 0 };
+	uint64_t hi = item->snapshot->seq_hi;
+
+	if (hi <= item->snapshot->seq_lo)
+		return flux;
+	if (item->snapshot != q->current) {
+		vt_snapshot_free(q->current);
+		q->current = vt_trace_take_snapshot(r->trace);
+		item->snapshot = q->current;
+	}
+	for (size_t i = q->first;; i++) {
+		if (i >= q->n) {
+			if (read_ahead(r) == VT_ITEM_END)
+				break;
+			/* an emptied queue begins anew */
+			i = q->n - 1;
+		}
+		if (q->items[i].type != VT_ITEM_EVENT)
+			continue;
+		if (q->items[i].event.seq > hi)
+			break;
+		vt_flux_add(&flux, &r->model, &q->items[i].event);
+	}
+	return flux;
+}
+
+static int load_snapshot(struct vt_replay *r, struct vt_item *item)
+{
+	if (!item->snapshot->maps_text)
+		return 0;
+	struct vt_flux flux = flux_of(r, item);
+	int rc = tell_files(r);
+	if (!rc)
+		rc = vt_compare(r, item->snapshot, &flux);
+	free(flux.v);
+	r->started = true;
+	return rc;
+}
+
+/* Enter one extent of a keyframe. */
+static int put_extent(struct vt_replay *r, const struct vt_extent *x)
+{
+	struct vt_vma vma = {
+		.start = x->start,
+		.end = x->end,
+		.pgoff = x->pgoff,
+		.flags = x->flags,
+		.file = x->file,
+		.special = x->special,
+	};
+
+	return vt_model_put(&r->model, &vma, x->birth, x->stack);
+}
+
+/*
+ * A keyframe counts only before anything else has filled the model: later ones show what the
+ * replay knows. Boundaries that it leaves undetermined count as such at the next snapshot.
+ */
+static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
+{
+	const struct vt_extent *x = item->extents;
+	size_t n = 0, cap = 0;
+	uint64_t settled;
+	int rc = 0;
+
+	if (r->started)
+		return 0;
+	struct vt_vma *areas = vt_calloc(item->n_extents, sizeof(*areas));
+	for (size_t i = 0; !rc && i < item->n_extents; i++) {
+		rc = put_extent(r, &x[i]);
+		bool touches = i && x[i].start == x[i - 1].end;
+		if (touches && x[i].boundary == VT_BOUNDARY_UNDETERMINED) {
+			r->pending = vt_grow(r->pending, r->n_pending, &cap, sizeof(*r->pending));
+			r->pending[r->n_pending++] =
+			    (struct vt_range){ x[i].start, x[i].start + 1 };
+		}
+		if (touches && x[i].boundary == VT_BOUNDARY_MERGED)
+			areas[n - 1].end = x[i].end;
+		else
+			areas[n++] = (struct vt_vma){ .start = x[i].start, .end = x[i].end };
+	}
+	if (!rc && n)
+		vt_model_settle(&r->model, areas, n, NULL, 0, &settled);
+	free(areas);
+	r->started = true;
+	return rc;
+}
+
+static int apply(struct vt_replay *r, const struct vt_event *e)
+{
+	if (e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP) {
+		r->verdict.unseen += e->aux == VT_UNSEEN_CHANGE;
+		r->verdict.stack_growth += e->aux == VT_UNSEEN_STACK_GROWTH;
+	}
+	if (e->flags & VT_EV_UNDONE) {
+		r->effect = (struct vt_effect){ 0 };
+		return 0;
+	}
+	return vt_model_apply(&r->model, e, &r->effect);
+}
+
+enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)
+{
+	int rc = 0;
+
+	switch (take(r, item)) {
+	case VT_ITEM_EVENT:
+		rc = apply(r, &item->event);
+		break;
+	case VT_ITEM_SNAPSHOT:
+		rc = load_snapshot(r, item);
+		break;
+	case VT_ITEM_KEYFRAME:
+		rc = load_keyframe(r, item);
+		break;
+	case VT_ITEM_END:
+		break;
+	}
+	if (rc)
+		vt_out_of_memory();
+	return item->type;
+}
