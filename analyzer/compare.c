@@ -316,7 +316,7 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 		if (!is_gate(&s->vmas[i]))
 			areas[n++] = s->vmas[i];
 	for (size_t i = 0; i < r->n_pending; i++)
-		add_range(flux, r->pending[i].lo, 1);
+		add_range(flux, r->pending[i].lo, r->pending[i].hi - r->pending[i].lo);
 	r->n_pending = 0;
 	if (!r->started || flux->all_boundaries)
 		add_range(flux, 0, INT64_MAX);

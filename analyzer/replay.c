@@ -111,12 +111,17 @@ void vt_replay_fini(struct vt_replay *r)
 	vt_model_fini(&r->model);
 }
 
+static bool is_unseen(const struct vt_event *e)
+{
+	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP;
+}
+
 /* Append the trace's next item to the queue, with what it points to. */
 static enum vt_item_type read_ahead(struct vt_replay *r)
 {
 	struct vt_queue *q = r->queue;
 
-	if (q->first == q->n)
+	if (q->first && q->first == q->n)
 		q->first = q->n = 0;
 	q->items = vt_grow(q->items, q->n, &q->cap, sizeof(*q->items));
 	struct vt_item *item = &q->items[q->n];
@@ -151,32 +156,45 @@ static enum vt_item_type take(struct vt_replay *r, struct vt_item *item)
 	return item->type;
 }
 
-/* What the events that were under way during snapshot s touch: they are read ahead for it. */
+/* The queue's item i, read from the trace if need be; NULL at the trace's end. */
+static const struct vt_item *ahead(struct vt_replay *r, size_t i)
+{
+	struct vt_queue *q = r->queue;
+
+	while (q->n - q->first <= i)
+		if (read_ahead(r) == VT_ITEM_END)
+			return NULL;
+	return &q->items[q->first + i];
+}
+
+/*
+ * What the events touch that were under way while the snapshot was read: they are read ahead for
+ * it. Unseen changes right behind it are what the recorder found by it: they come first and are
+ * none of the numbers that seq_hi knows.
+ */
 static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 {
 	struct vt_queue *q = r->queue;
 	struct vt_flux flux = { 0 };
-	uint64_t hi = item->snapshot->seq_hi;
+	uint64_t hi = item->snapshot->seq_hi, next = item->snapshot->seq_lo + 1;
+	const struct vt_item *later;
 
-	if (hi <= item->snapshot->seq_lo)
-		return flux;
 	if (item->snapshot != q->current) {
 		vt_snapshot_free(q->current);
 		q->current = vt_trace_take_snapshot(r->trace);
 		item->snapshot = q->current;
 	}
-	for (size_t i = q->first;; i++) {
-		if (i >= q->n) {
-			if (read_ahead(r) == VT_ITEM_END)
-				break;
-			/* an emptied queue begins anew */
-			i = q->n - 1;
-		}
-		if (q->items[i].type != VT_ITEM_EVENT)
+	for (size_t i = 0; (later = ahead(r, i)); i++) {
+		const struct vt_event *e = &later->event;
+		if (later->type != VT_ITEM_EVENT)
 			continue;
-		if (q->items[i].event.seq > hi)
+		if (e->seq == next && is_unseen(e)) {
+			next++;
+			hi++;
+		}
+		if (e->seq > hi)
 			break;
-		vt_flux_add(&flux, &r->model, &q->items[i].event);
+		vt_flux_add(&flux, &r->model, e);
 	}
 	return flux;
 }
@@ -192,6 +210,13 @@ static int load_snapshot(struct vt_replay *r, struct vt_item *item)
 	free(flux.v);
 	r->started = true;
 	return rc;
+}
+
+/* Boundaries in [lo, hi) are not known until the next snapshot tells. */
+static void pend(struct vt_replay *r, uint64_t lo, uint64_t hi)
+{
+	r->pending = vt_grow(r->pending, r->n_pending, &r->cap_pending, sizeof(*r->pending));
+	r->pending[r->n_pending++] = (struct vt_range){ lo, hi };
 }
 
 /* Enter one extent of a keyframe. */
@@ -216,7 +241,7 @@ static int put_extent(struct vt_replay *r, const struct vt_extent *x)
 static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 {
 	const struct vt_extent *x = item->extents;
-	size_t n = 0, cap = 0;
+	size_t n = 0;
 	uint64_t settled;
 	int rc = 0;
 
@@ -226,11 +251,8 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 	for (size_t i = 0; !rc && i < item->n_extents; i++) {
 		rc = put_extent(r, &x[i]);
 		bool touches = i && x[i].start == x[i - 1].end;
-		if (touches && x[i].boundary == VT_BOUNDARY_UNDETERMINED) {
-			r->pending = vt_grow(r->pending, r->n_pending, &cap, sizeof(*r->pending));
-			r->pending[r->n_pending++] =
-			    (struct vt_range){ x[i].start, x[i].start + 1 };
-		}
+		if (touches && x[i].boundary == VT_BOUNDARY_UNDETERMINED)
+			pend(r, x[i].start, x[i].start + 1);
 		if (touches && x[i].boundary == VT_BOUNDARY_MERGED)
 			areas[n - 1].end = x[i].end;
 		else
@@ -245,9 +267,12 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 
 static int apply(struct vt_replay *r, const struct vt_event *e)
 {
-	if (e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP) {
+	if (is_unseen(e)) {
 		r->verdict.unseen += e->aux == VT_UNSEEN_CHANGE;
 		r->verdict.stack_growth += e->aux == VT_UNSEEN_STACK_GROWTH;
+		/* it may be a part of a larger area, which the event does not tell */
+		if (e->a[0] + e->a[1] > e->a[0])
+			pend(r, e->a[0], e->a[0] + e->a[1] + 1);
 	}
 	if (e->flags & VT_EV_UNDONE) {
 		r->effect = (struct vt_effect){ 0 };

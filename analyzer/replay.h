@@ -40,8 +40,8 @@ struct vt_replay {
 
 	/* of replay.c and compare.c */
 	uint32_t n_files;         /* files that the model has been told of */
-	struct vt_range *pending; /* boundaries that a keyframe left undetermined */
-	size_t n_pending;
+	struct vt_range *pending; /* boundaries that keyframes and unseen changes leave open */
+	size_t n_pending, cap_pending;
 	struct vt_queue *queue; /* items read ahead */
 };
 

@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "trace_internal.h"
+#include <sys/mman.h>
 
 /* Where the parts of the region begin in the file. */
 static uint64_t journal_offset(const struct vt_trace *t)
@@ -105,6 +106,23 @@ static uint64_t tick_ns(const struct vt_live_copy *c, uint64_t tick)
 	return ns / VT_TIME_UNIT_NS * VT_TIME_UNIT_NS;
 }
 
+/* Registers hold rubbish above an int: cut each argument to what the kernel reads. */
+static uint64_t narrowed(uint8_t class, uint64_t v)
+{
+	switch (class) {
+	case VT_ARG_ADDR:
+	case VT_ARG_LEN:
+	case VT_ARG_OFF:
+	case VT_ARG_HEX:
+		return v;
+	case VT_ARG_FD:
+	case VT_ARG_INT:
+		return (uint64_t)(int64_t)(int32_t)v;
+	default:
+		return (uint32_t)v;
+	}
+}
+
 static struct vt_event event_of(const struct vt_live_copy *c, const struct vt_slot *s)
 {
 	struct vt_event e = {
@@ -120,8 +138,10 @@ static struct vt_event event_of(const struct vt_live_copy *c, const struct vt_sl
 	const uint8_t *class = vt_kinds[s->kind].arg;
 
 	for (int i = 0; i < VT_MAX_ARGS && class[i]; i++)
-		e.a[i] = s->a[i];
-	if ((s->state & 3) == VT_SLOT_BEGUN) {
+		e.a[i] = narrowed(class[i], s -> a[i]);
+	if (s->kind == VT_MREMAP && !(e.a[3] & (MREMAP_FIXED | MREMAP_DONTUNMAP)))
+		e.a[4] = 0;
+	if ((s->state & 3) != VT_SLOT_DONE) {
 		e.flags |= VT_EV_UNDONE;
 		return e;
 	}
@@ -149,7 +169,7 @@ void vt_live_take(struct vt_trace *t, const struct vt_live_copy *c)
 	for (uint64_t i = from; i < c->ring_head; i++) {
 		const struct vt_slot *s = &c->slots[i & (slots - 1)];
 		uint64_t state = s->state;
-		if (state >> 2 != (i & UINT64_MAX >> 2) || !(state & 3) || (state & 3) == 3)
+		if (state >> 2 != i || (state & 3) == VT_SLOT_FREE)
 			continue;
 		if (s->kind >= VT_KIND_COUNT) {
 			vt_trace_damaged(t, ring_offset(t) + (i & (slots - 1)) * sizeof(*s),
