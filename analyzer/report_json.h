@@ -1,0 +1,29 @@
+/*
+ * report_json.h - building JSON objects the way all our output looks: addresses are strings.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_ANALYZER_REPORT_JSON_H
+#define VMTRAIL_ANALYZER_REPORT_JSON_H
+
+#include <json-c/json.h>
+
+#include "sites.h"
+
+void vt_json_u64(struct json_object *o, const char *key, uint64_t value);
+void vt_json_hex(struct json_object *o, const char *key, uint64_t value);
+void vt_json_bool(struct json_object *o, const char *key, bool value);
+
+/* A string; null when text is NULL. Bytes that are no UTF-8 become question marks. */
+void vt_json_text(struct json_object *o, const char *key, const char *text);
+
+/* A frame: pc, module, file_offset, function, offset, source, line, inlined. */
+struct json_object *vt_json_frame(const struct vt_frame_text *f);
+
+/* A call site: its frame and via; a null object when there is none. */
+struct json_object *vt_json_site(const struct vt_site *site);
+
+/* Print the object on one line and free it. */
+void vt_json_print(FILE *out, struct json_object *o);
+
+#endif

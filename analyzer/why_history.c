@@ -1,0 +1,228 @@
+/*
+ * why_history.c - collecting the events of one page, through the model's observer.
+ *
+ * What the model changes on the page it tells itself; calls that left it alone but were about it
+ * (a hint not honoured, a refusal) are found by their arguments.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "why_history.h"
+
+#include <sys/mman.h>
+
+#include "alloc.h"
+
+#define MAP_NOREPLACE 0x100000 /* MAP_FIXED_NOREPLACE */
+
+static const char *path_of(const struct vt_trace *t, uint32_t file)
+{
+	return file && file < t->n_files ? t->files[file].path : NULL;
+}
+
+static struct vt_why_mapping mapping_of(const struct vt_trace *t, const struct vt_extent *x)
+{
+	return (struct vt_why_mapping){ x->birth,          x->start, x->end,
+					x->end - x->start, x->flags, path_of(t, x->file) };
+}
+
+/* Add a piece that the event under way takes from a birth. */
+static void add_piece(struct vt_why *w, const struct vt_extent *x, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < w->n_pieces; i++) {
+		struct vt_why_mapping *p = &w->pieces[i];
+		if (p->birth != x->birth || (!x->birth && p->hi != start))
+			continue;
+		p->lo = start < p->lo ? start : p->lo;
+		p->hi = end > p->hi ? end : p->hi;
+		p->bytes += end - start;
+		p->flags |= x->flags;
+		return;
+	}
+	w->pieces = vt_grow(w->pieces, w->n_pieces, &w->cap_pieces, sizeof(*w->pieces));
+	struct vt_why_mapping *p = &w->pieces[w->n_pieces++];
+	*p = mapping_of(w->replay->trace, x);
+	p->lo = start;
+	p->hi = end;
+	p->bytes = end - start;
+}
+
+static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent *x, uint64_t start,
+		    uint64_t end, enum vt_piece_fate fate)
+{
+	struct vt_why *w = ctx;
+	(void)ev;
+	bool here = start <= w->page && w->page < end;
+	if (fate != VT_PIECE_BORN)
+		add_piece(w, x, start, end);
+	if (!here)
+		return;
+	w->pending |= VT_WHY_FATE(fate);
+	if (fate != VT_PIECE_BORN)
+		w->pending_victim = x->birth;
+}
+
+/* The address range that a call names by its arguments; false: none. */
+static bool asked_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
+{
+	const uint8_t *class = vt_kinds[e->kind].arg;
+	if (class[0] != VT_ARG_ADDR || class[1] != VT_ARG_LEN || !e->a[0])
+		return false;
+	*lo = e->a[0] & ~(VT_PAGE_SIZE - 1);
+	return !__builtin_add_overflow(e->a[0], e->a[1], hi);
+}
+
+/* Calls that were about the page and did nothing to it. */
+static uint32_t asked_in_vain(const struct vt_why *w, const struct vt_event *e)
+{
+	uint64_t lo, hi;
+	if (e->kind >= VT_UNSEEN_MAP || !asked_range(e, &lo, &hi) || w->page < lo || w->page >= hi)
+		return 0;
+	if (vt_is_error(e->ret))
+		return VT_WHY_REFUSED;
+	if (e->kind == VT_MMAP && !(e->a[3] & (MAP_FIXED | MAP_NOREPLACE)) &&
+	    (uint64_t)e->ret != lo)
+		return VT_WHY_ELSEWHERE;
+	return 0;
+}
+
+/* What held a range that was asked for; the part on the page counts most. */
+static bool find_holder(const struct vt_why *w, const struct vt_event *e,
+			struct vt_why_mapping *holder)
+{
+	uint64_t lo, hi;
+	if (!asked_range(e, &lo, &hi))
+		return false;
+	const struct vt_extent *x = vt_model_find(&w->replay->model, w->page);
+	if (!x || x->start > w->page)
+		x = vt_model_find(&w->replay->model, lo);
+	if (!x || x->start >= hi)
+		return false;
+	*holder = mapping_of(w->replay->trace, x);
+	return true;
+}
+
+static void keep_frames(struct vt_why *w, struct vt_why_entry *entry)
+{
+	struct vt_frame_text f[VT_MAX_FRAMES];
+	size_t n = vt_stack_frames(w->sites, w->replay, &entry->event, f, VT_MAX_FRAMES);
+	if (!n)
+		return;
+	entry->frames = vt_realloc(NULL, n, sizeof(*f));
+	memcpy(entry->frames, f, n * sizeof(*f));
+	entry->n_frames = n;
+	entry->site = vt_site_of(w->sites, w->replay, &entry->event);
+}
+
+/* After the model has taken an event in: keep it if it had to do with the page. */
+static void after_event(struct vt_why *w, const struct vt_event *e)
+{
+	const struct vt_effect *fx = &w->replay->effect;
+	uint32_t what = w->pending;
+	if (e->kind == VT_MREMAP && !vt_is_error(e->ret) && fx->lo2 <= w->page && w->page < fx->hi2)
+		what |= VT_WHY_ARRIVED;
+	if (!what)
+		what = asked_in_vain(w, e);
+	if (what) {
+		w->entries = vt_grow(w->entries, w->n, &w->cap, sizeof(*w->entries));
+		struct vt_why_entry *entry = &w->entries[w->n++];
+		*entry = (struct vt_why_entry){ .event = *e, .what = what };
+		entry->path = path_of(w->replay->trace, e->file);
+		for (size_t i = 0; i < w->n_pieces; i++)
+			if (w->pieces[i].birth == w->pending_victim && w->pieces[i].lo <= w->page &&
+			    w->page < w->pieces[i].hi) {
+				entry->victim = w->pieces[i];
+				entry->has_victim = true;
+			}
+		if (what & (VT_WHY_ELSEWHERE | VT_WHY_REFUSED))
+			entry->has_victim = find_holder(w, e, &entry->victim);
+		keep_frames(w, entry);
+	}
+	w->pending = 0;
+	w->n_pieces = 0;
+}
+
+/* The last event of the moment asked for; every event, if it is the end. */
+static uint64_t last_event(struct vt_trace *t, const struct vt_when *at)
+{
+	struct vt_item item;
+	uint64_t last = 0;
+	if (at->kind != VT_WHEN_TIME)
+		return at->kind == VT_WHEN_END ? UINT64_MAX : at->kind == VT_WHEN_SEQ ? at->seq : 0;
+	for (enum vt_item_type type; (type = vt_trace_next(t, &item)) != VT_ITEM_END;)
+		if (type == VT_ITEM_EVENT && item.event.begin_ns <= at->ns)
+			last = item.event.seq;
+	vt_trace_rewind(t);
+	return last;
+}
+
+static bool find_mapping(const struct vt_why *w, struct vt_why_mapping *m)
+{
+	const struct vt_extent *x = vt_model_find(&w->replay->model, w->page);
+	if (!x || x->start > w->page)
+		return false;
+	*m = mapping_of(w->replay->trace, x);
+	return true;
+}
+
+static void find_state(struct vt_why *w)
+{
+	w->mapped = find_mapping(w, &w->now);
+	if (w->mapped)
+		return;
+	const struct vt_extent *above = vt_model_find(&w->replay->model, w->page);
+	const struct vt_extent *below =
+	    above ? vt_extent_prev(above) : vt_model_last(&w->replay->model);
+	w->below = below ? below->end : 0;
+	w->above = above ? above->start : w->replay->model.config.task_size;
+}
+
+int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *at)
+{
+	struct vt_replay r;
+	struct vt_item item;
+	bool begun = false;
+	uint64_t last = last_event(t, at);
+	int error = vt_replay_init(&r, t);
+	if (error)
+		return error;
+	w->page = w->addr & ~(VT_PAGE_SIZE - 1);
+	w->at_end = at->kind == VT_WHEN_END;
+	w->replay = &r;
+	w->sites = vt_sites_new();
+	r.model.observe = observe;
+	r.model.observe_ctx = w;
+	while (!begun || w->last_seq < last) {
+		enum vt_item_type type = vt_replay_next(&r, &item);
+		if (type == VT_ITEM_END)
+			break;
+		vt_sites_follow(w->sites, &r, &item);
+		if (!begun)
+			w->had_start = find_mapping(w, &w->start);
+		begun = true;
+		if (type == VT_ITEM_EVENT) {
+			w->last_seq = item.event.seq;
+			after_event(w, &item.event);
+		}
+	}
+	find_state(w);
+	vt_replay_fini(&r);
+	w->replay = NULL;
+	return 0;
+}
+
+void vt_why_free(struct vt_why *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		free(w->entries[i].frames);
+	free(w->entries);
+	free(w->pieces);
+	vt_sites_free(w->sites);
+}
+
+const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq)
+{
+	for (size_t i = w->n; i-- > 0;)
+		if (w->entries[i].event.seq == seq)
+			return &w->entries[i];
+	return NULL;
+}

@@ -1,0 +1,176 @@
+/*
+ * why_print.c - the history of a page as text.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <inttypes.h>
+
+#include "alloc.h"
+#include "report_style.h"
+#include "why_call.h"
+#include "why_history.h"
+
+/* The columns of a line, but for the call site, which takes what is left. */
+enum column { COL_SEQ, COL_SINCE, COL_THREAD, COL_CALL, COL_COUNT };
+
+/* No column grows beyond this for the sake of one long entry. */
+static const int max_width[COL_COUNT] = { 12, 12, 24, 36 };
+
+struct line {
+	char cell[COL_COUNT][96];
+	char site[256];
+	char mark[160];
+	bool culprit;
+};
+
+static void fill_cells(struct line *l, const struct vt_why_entry *e,
+		       const struct vt_why_entry *before, const struct vt_trace *t)
+{
+	char time[VT_UNIT_TEXT];
+	const struct vt_event *ev = &e->event;
+	struct vt_text call = { l->cell[COL_CALL], 0, sizeof(l->cell[COL_CALL]) };
+	/* tickets order calls that overlap; their begin times may be the other way round */
+	uint64_t since = before && ev->begin_ns > before->event.begin_ns
+			     ? ev->begin_ns - before->event.begin_ns
+			     : 0;
+	snprintf(l->cell[COL_SEQ], sizeof(l->cell[0]), "#%" PRIu64, ev->seq);
+	if (since)
+		snprintf(l->cell[COL_SINCE], sizeof(l->cell[0]), "+%s",
+			 vt_format_duration(time, since));
+	else
+		snprintf(l->cell[COL_SINCE], sizeof(l->cell[0]), "+0");
+	snprintf(l->cell[COL_THREAD], sizeof(l->cell[0]), "%u %s", ev->tid,
+		 vt_trace_thread_name(t, ev->tid));
+	vt_text_short_call(&call, ev, e->path);
+}
+
+/* What the event meant for the page, as the arrow at its line says. */
+static void fill_mark(struct line *l, const struct vt_why_entry *e)
+{
+	struct vt_text m = { l->mark, 0, sizeof(l->mark) };
+	l->mark[0] = '\0';
+	l->culprit = e->what & (VT_WHY_FATE(VT_PIECE_CLOBBERED) | VT_WHY_FATE(VT_PIECE_LOST));
+	if ((e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) && e->victim.birth)
+		vt_text_add(&m, "<- replaces #%" PRIu64, e->victim.birth);
+	else if (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED))
+		vt_text_add(&m, "<- replaces what was there");
+	else if (e->what & VT_WHY_FATE(VT_PIECE_LOST))
+		vt_text_add(&m, "<- found changed");
+	else if (e->what & VT_WHY_FATE(VT_PIECE_MOVED))
+		vt_text_add(&m, "<- moved to 0x%" PRIx64, (uint64_t)e->event.ret);
+	else if (e->what & VT_WHY_ARRIVED)
+		vt_text_add(&m, "<- moved here from 0x%" PRIx64, e->event.a[0]);
+	else if (e->what & VT_WHY_ELSEWHERE)
+		vt_text_add(&m, "<- elsewhere: 0x%" PRIx64, (uint64_t)e->event.ret);
+	else if (e->what & VT_WHY_REFUSED)
+		vt_text_add(&m, "<- refused");
+}
+
+static void fill_site(struct line *l, const struct vt_why_entry *e, int width)
+{
+	char via[80] = "";
+	l->site[0] = '\0';
+	if (!e->site)
+		return;
+	if (e->site->via && (int)strlen(e->site->via) < width / 3)
+		snprintf(via, sizeof(via), "  via %s", e->site->via);
+	vt_frame_short(&e->site->frame, l->site, sizeof(l->site),
+		       (unsigned)(width - vt_columns(via)));
+	strncat(l->site, via, sizeof(l->site) - strlen(l->site) - 1);
+}
+
+/* The state before the first event, as a line of its own. */
+static void print_start(FILE *out, const struct vt_why *w, const struct vt_style *style)
+{
+	char size[VT_UNIT_TEXT];
+	const struct vt_why_mapping *m = &w->start;
+	fprintf(out, "    %sat the start: %s %c%c%c%c%s%s%s\n", style->faint,
+		vt_format_size(size, m->bytes), m->flags & VT_VM(READ) ? 'r' : '-',
+		m->flags & VT_VM(WRITE) ? 'w' : '-', m->flags & VT_VM(EXEC) ? 'x' : '-',
+		m->flags & VT_VM(SHARED) ? 's' : 'p', m->path && *m->path ? " of " : "",
+		m->path ? m->path : "", style->off);
+}
+
+static void print_frames(FILE *out, const struct vt_why_entry *e)
+{
+	char text[512];
+	for (size_t i = 0; i < e->n_frames; i++) {
+		if (e->frames[i].runtime && i + 1 < e->n_frames && e->frames[i + 1].runtime)
+			continue;
+		fprintf(out, "        %s\n",
+			vt_frame_short(&e->frames[i], text, sizeof(text), 100));
+	}
+}
+
+static void print_history(FILE *out, const struct vt_why *w, const struct vt_trace *t, bool stacks,
+			  const struct vt_style *style)
+{
+	int width[COL_COUNT] = { 0 };
+	struct line l;
+	for (size_t i = 0; i < w->n; i++) {
+		fill_cells(&l, &w->entries[i], i ? &w->entries[i - 1] : NULL, t);
+		for (int c = 0; c < COL_COUNT; c++) {
+			int n = vt_columns(l.cell[c]);
+			if (n > width[c])
+				width[c] = n < max_width[c] ? n : max_width[c];
+		}
+	}
+	int taken = 4 + 2 * COL_COUNT;
+	for (int c = 0; c < COL_COUNT; c++)
+		taken += width[c];
+	int site_width = (int)style->width - taken > 36 ? (int)style->width - taken : 36;
+
+	for (size_t i = 0; i < w->n; i++) {
+		const struct vt_why_entry *e = &w->entries[i];
+		fill_cells(&l, e, i ? e - 1 : NULL, t);
+		fill_mark(&l, e);
+		fill_site(&l, e, l.mark[0] ? site_width * 2 / 3 : site_width);
+		fprintf(out, "  %s%s ", l.culprit ? style->bad : "", l.culprit ? ">" : " ");
+		for (int c = 0; c < COL_COUNT; c++) {
+			bool last = c + 1 == COL_COUNT && !l.site[0] && !l.mark[0];
+			vt_put_cell(out, l.cell[c], last ? 0 : width[c]);
+			fputs(last ? "" : "  ", out);
+		}
+		fprintf(out, "%s%s%s%s\n", l.site, l.site[0] && l.mark[0] ? "  " : "", l.mark,
+			l.culprit ? style->off : "");
+		if (stacks)
+			print_frames(out, e);
+	}
+}
+
+/* Print a sentence, broken into lines at the terminal's width. */
+static void print_sentence(FILE *out, const char *text, unsigned width)
+{
+	unsigned column = 0;
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		if (column && column + 1 + n > width - 2) {
+			fputc('\n', out);
+			column = 0;
+		}
+		fprintf(out, "%s%.*s", column ? " " : "  ", (int)n, text);
+		column += (unsigned)n + (column ? 1 : 0);
+		text += n;
+		text += strspn(text, " ");
+	}
+	fputc('\n', out);
+}
+
+void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t, bool stacks)
+{
+	struct vt_style style = vt_style_for(out);
+	size_t n;
+	char **sentences = vt_why_sentences(w, &n);
+	fprintf(out, "%s0x%" PRIx64 "%s in %s\n\n", style.strong, w->addr, style.off, t->path);
+	if (w->had_start)
+		print_start(out, w, &style);
+	print_history(out, w, t, stacks, &style);
+	if (!w->n && !w->had_start)
+		fprintf(out, "    No recorded call touched this page.\n");
+	fputc('\n', out);
+	for (size_t i = 0; i < n; i++) {
+		print_sentence(out, sentences[i], style.width);
+		free(sentences[i]);
+	}
+	free(sentences);
+}

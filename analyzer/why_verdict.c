@@ -1,0 +1,272 @@
+/*
+ * why_verdict.c - what the history of a page means, in sentences.
+ *
+ * Says only what the events prove; whose fault it was is not decided here.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <inttypes.h>
+#include <sys/mman.h>
+
+#include "alloc.h"
+#include "call_text.h"
+#include "why_call.h"
+#include "why_history.h"
+
+/* More of one kind are summed up. */
+#define MAX_TOLD 6
+
+struct sentences {
+	char **v;
+	size_t n, cap;
+};
+
+static void say(struct sentences *s, const struct vt_text *t)
+{
+	s->v = vt_grow(s->v, s->n, &s->cap, sizeof(*s->v));
+	s->v[s->n++] = vt_strndup(t->p, t->n);
+}
+
+static uint64_t page_up(uint64_t bytes)
+{
+	return (bytes + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+}
+
+/* "#11", or what was there before the first event. */
+static void add_maker(struct vt_text *t, uint64_t birth)
+{
+	if (birth)
+		vt_text_add(t, "#%" PRIu64, birth);
+	else
+		vt_text_add(t, "the program's start");
+}
+
+/* "the mapping made by #11" */
+static void add_mapping(struct vt_text *t, uint64_t birth)
+{
+	if (birth)
+		vt_text_add(t, "the mapping made by #%" PRIu64, birth);
+	else
+		vt_text_add(t, "a mapping from before the recording");
+}
+
+/* Where its birth had placed a mapping, and how large; false: not part of this page's history. */
+static bool birth_range(const struct vt_why *w, uint64_t birth, uint64_t *lo, uint64_t *bytes)
+{
+	const struct vt_why_entry *b = birth ? vt_why_find(w, birth) : NULL;
+	if (!b || b->event.kind != VT_MMAP || vt_is_error(b->event.ret))
+		return false;
+	*lo = (uint64_t)b->event.ret;
+	*bytes = page_up(b->event.a[1]);
+	return true;
+}
+
+/* Which part of the whole mapping [lo, lo + bytes) the piece was. */
+static void add_part(struct vt_text *t, const struct vt_why_mapping *piece, uint64_t lo,
+		     uint64_t bytes)
+{
+	char size[VT_UNIT_TEXT];
+	const char *which = piece->lo == lo           ? "the first"
+			    : piece->hi == lo + bytes ? "the last"
+						      : "part";
+	if (piece->bytes >= bytes)
+		vt_text_add(t, "the whole of");
+	else if (piece->lo != lo && piece->hi != lo + bytes)
+		vt_text_add(t, "%s from the middle of", vt_format_size(size, piece->bytes));
+	else if (piece->bytes == VT_PAGE_SIZE)
+		vt_text_add(t, "%s page of", which);
+	else
+		vt_text_add(t, "%s %s of", which, vt_format_size(size, piece->bytes));
+}
+
+/* How a placement was forced. */
+static const char *force_of(const struct vt_event *e)
+{
+	switch (e->kind) {
+	case VT_MMAP:
+		return " (MAP_FIXED)";
+	case VT_MREMAP:
+		return " (MREMAP_FIXED)";
+	case VT_SHMAT:
+		return " (SHM_REMAP)";
+	default:
+		return "";
+	}
+}
+
+static void tell_clobber(struct sentences *s, const struct vt_why *w, const struct vt_why_entry *e)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	const struct vt_why_mapping *victim = &e->victim;
+	uint64_t lo = 0, bytes = 0;
+	bool known = birth_range(w, victim->birth, &lo, &bytes);
+	bool reserved = !(victim->flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)));
+
+	vt_text_add(&t, "#%" PRIu64 "%s ", e->event.seq, force_of(&e->event));
+	vt_text_add(&t, reserved ? "took " : "silently replaced ");
+	if (known)
+		add_part(&t, victim, lo, bytes);
+	else
+		vt_text_add(&t, "a part of");
+	vt_text_add(&t, " ");
+	add_mapping(&t, victim->birth);
+	if (reserved)
+		vt_text_add(&t, ", a reservation (PROT_NONE)");
+	if (known && victim->bytes < bytes)
+		vt_text_add(&t, ": %" PRIu64 " of its %" PRIu64 " bytes.", victim->bytes, bytes);
+	else
+		vt_text_add(&t, ": %" PRIu64 " bytes.", victim->bytes);
+	say(s, &t);
+}
+
+static void tell_elsewhere(struct sentences *s, const struct vt_why *w,
+			   const struct vt_why_entry *e)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	(void)w;
+	vt_text_add(&t, "#%" PRIu64 " asked for 0x%" PRIx64 " without MAP_FIXED (only a hint)",
+		    e->event.seq, e->event.a[0]);
+	if (e->has_victim) {
+		vt_text_add(&t, "; that was taken by ");
+		add_maker(&t, e->victim.birth);
+		vt_text_add(&t, ", so");
+	} else {
+		vt_text_add(&t, ";");
+	}
+	vt_text_add(
+	    &t, " the kernel chose another place: its mapping lies elsewhere, at 0x%" PRIx64 ".",
+	    (uint64_t)e->event.ret);
+	say(s, &t);
+}
+
+static void tell_refused(struct sentences *s, const struct vt_why *w, const struct vt_why_entry *e)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	const char *name = vt_errno_name((int)-e->event.ret);
+	(void)w;
+	vt_text_add(&t, "#%" PRIu64 " (", e->event.seq);
+	vt_text_short_call(&t, &e->event, e->path);
+	vt_text_add(&t, ") failed here with %s", name ? name : "an error");
+	if (e->event.kind == VT_MMAP && e->event.ret == -17 && e->has_victim) { /* EEXIST */
+		vt_text_add(&t, ": the range was taken by ");
+		add_maker(&t, e->victim.birth);
+	}
+	vt_text_add(&t, ".");
+	say(s, &t);
+}
+
+static void tell_lost(struct sentences *s, const struct vt_why *w, const struct vt_why_entry *e)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	(void)w;
+	vt_text_add(&t, "#%" PRIu64 ": a change that no recorded call explains took it from ",
+		    e->event.seq);
+	add_mapping(&t, e->victim.birth);
+	vt_text_add(&t, ".");
+	say(s, &t);
+}
+
+/* Tell the last few entries that have bit what, oldest first. */
+static void tell_each(struct sentences *s, const struct vt_why *w, uint32_t what,
+		      void (*tell)(struct sentences *, const struct vt_why *,
+				   const struct vt_why_entry *))
+{
+	size_t count = 0, skipped = 0;
+	for (size_t i = 0; i < w->n; i++)
+		count += (w->entries[i].what & what) != 0;
+	for (size_t i = 0; i < w->n; i++) {
+		if (!(w->entries[i].what & what))
+			continue;
+		if (count - skipped > MAX_TOLD)
+			skipped++;
+		else
+			tell(s, w, &w->entries[i]);
+	}
+	if (!skipped)
+		return;
+	char buf[128];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	vt_text_add(&t, "(%zu earlier ones of that kind are in the history above.)", skipped);
+	say(s, &t);
+}
+
+static const struct vt_why_entry *last_with(const struct vt_why *w, uint32_t what)
+{
+	for (size_t i = w->n; i-- > 0;)
+		if (w->entries[i].what & what)
+			return &w->entries[i];
+	return NULL;
+}
+
+static void tell_mapped(struct vt_text *t, const struct vt_why *w)
+{
+	const struct vt_why_mapping *m = &w->now;
+	vt_text_add(t, "0x%" PRIx64 " lies in 0x%" PRIx64 "-0x%" PRIx64 " ", w->addr, m->lo, m->hi);
+	vt_text_prot(t, (m->flags & VT_VM(READ) ? PROT_READ : 0) |
+			    (m->flags & VT_VM(WRITE) ? PROT_WRITE : 0) |
+			    (m->flags & VT_VM(EXEC) ? PROT_EXEC : 0));
+	vt_text_add(t, "%c", m->flags & VT_VM(SHARED) ? 's' : 'p');
+	if (m->path && *m->path)
+		vt_text_add(t, " of %s", m->path);
+	if (m->birth)
+		vt_text_add(t, ", made by #%" PRIu64 ".", m->birth);
+	else
+		vt_text_add(t, ", there since before the recording.");
+}
+
+static void tell_unmapped(struct vt_text *t, const struct vt_why *w)
+{
+	char size[VT_UNIT_TEXT];
+	const struct vt_why_entry *last =
+	    last_with(w, VT_WHY_FATE(VT_PIECE_UNMAPPED) | VT_WHY_FATE(VT_PIECE_MOVED) |
+			     VT_WHY_FATE(VT_PIECE_LOST));
+	vt_text_add(t, "0x%" PRIx64 " is not mapped", w->addr);
+	if (!last)
+		vt_text_add(t, w->had_start ? "" : ", and has not been while this was recorded");
+	else if (last->what & VT_WHY_FATE(VT_PIECE_MOVED))
+		vt_text_add(t, ": #%" PRIu64 " moved it to 0x%" PRIx64, last->event.seq,
+			    (uint64_t)last->event.ret);
+	else if (last->what & VT_WHY_FATE(VT_PIECE_LOST))
+		vt_text_add(t, " since #%" PRIu64, last->event.seq);
+	else
+		vt_text_add(t, ": #%" PRIu64 " (%s) gave it back", last->event.seq,
+			    vt_kinds[last->event.kind].name);
+	if (w->above > w->below)
+		vt_text_add(t, "; it lies in a gap of %s.",
+			    vt_format_size(size, w->above - w->below));
+	else
+		vt_text_add(t, ".");
+}
+
+static void tell_state(struct sentences *s, const struct vt_why *w)
+{
+	char buf[4400];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	if (w->at_end)
+		vt_text_add(&t, "At the end ");
+	else if (w->last_seq)
+		vt_text_add(&t, "After #%" PRIu64 " ", w->last_seq);
+	else
+		vt_text_add(&t, "At the start ");
+	if (w->mapped)
+		tell_mapped(&t, w);
+	else
+		tell_unmapped(&t, w);
+	say(s, &t);
+}
+
+char **vt_why_sentences(const struct vt_why *w, size_t *n)
+{
+	struct sentences s = { 0 };
+	tell_each(&s, w, VT_WHY_FATE(VT_PIECE_CLOBBERED), tell_clobber);
+	tell_each(&s, w, VT_WHY_ELSEWHERE, tell_elsewhere);
+	tell_each(&s, w, VT_WHY_REFUSED, tell_refused);
+	tell_each(&s, w, VT_WHY_FATE(VT_PIECE_LOST), tell_lost);
+	tell_state(&s, w);
+	*n = s.n;
+	return s.v;
+}
