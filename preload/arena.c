@@ -1,0 +1,57 @@
+/*
+ * arena.c - the recorder's own memory.
+ *
+ * Runs inside the traced process. Memory comes from raw mmap in large pieces and is never given
+ * back; every mapping made or removed here is pushed as an event marked own, so that a replay
+ * still equals the kernel's view. Under the recorder lock, or before recording starts.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+#include "recorder.h"
+
+#define PIECE (256u << 10)
+
+long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off)
+{
+	long ret = vt_sys6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, (long)off);
+	uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len, (uint64_t)prot, (uint64_t)flags,
+				    (uint64_t)fd, off };
+	if (!vt_is_error(ret))
+		vt_push_own(VT_MMAP, a, ret, fd < 0 ? 0 : vt.own_file);
+	return ret;
+}
+
+long vt_own_munmap(void *addr, size_t len)
+{
+	/* Announced before it happens, like every release. */
+	uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len };
+	vt_push_own(VT_MUNMAP, a, 0, 0);
+	return vt_sys2(SYS_munmap, addr, len);
+}
+
+bool vt_arena_reserve(size_t bytes)
+{
+	if ((size_t)(vt.arena_end - vt.arena) >= bytes)
+		return true;
+	size_t piece = (bytes + PIECE - 1) / PIECE * PIECE;
+	long p = vt_own_mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (vt_is_error(p))
+		return false;
+	if (!atomic_load(&vt.on) && vt.n_own < 16)
+		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + piece };
+	if ((uint8_t *)p != vt.arena_end)
+		vt.arena = (uint8_t *)p;
+	vt.arena_end = (uint8_t *)p + piece;
+	return true;
+}
+
+void *vt_arena_alloc(size_t bytes)
+{
+	bytes = (bytes + 15) & ~(size_t)15;
+	if (!vt_arena_reserve(bytes))
+		return NULL;
+	void *p = vt.arena;
+	vt.arena += bytes;
+	return p;
+}

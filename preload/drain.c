@@ -1,0 +1,203 @@
+/*
+ * drain.c - from the ring to the model and the chunk, in the order of the slots.
+ *
+ * Runs inside the traced process, under the recorder lock with all signals blocked. Whoever finds
+ * enough slots waiting drains them for everybody; nobody waits for a drain but who finds the ring
+ * nearly full. A slot may be taken again only when a committed frame holds its event.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "recorder.h"
+
+#define BATCH 256            /* slots waiting before a drain is worth the lock */
+#define STUCK_TICKS 3000000  /* about a millisecond: an announced call may be given up then */
+
+/*
+ * Take the time again. Ticks between the last two points are converted along the line through
+ * them, so that times are right however the two clocks drift.
+ */
+static void sync_clock(void)
+{
+	uint64_t tick = vt_tick();
+	uint64_t ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns;
+	vt.last_tick = vt.sync_tick;
+	vt.last_ns = vt.sync_ns;
+	vt.sync_tick = tick;
+	vt.sync_ns = ns;
+	atomic_fetch_add(&vt.live->clock_gen, 1);
+	vt.live->tick[1] = tick;
+	vt.live->ns[1] = ns;
+	atomic_fetch_add(&vt.live->clock_gen, 1);
+}
+
+/* Nanoseconds since the start of a tick between the last two points, or near them. */
+uint64_t vt_ns_of_tick(uint64_t tick)
+{
+	uint64_t ticks = vt.sync_tick - vt.last_tick, ns = vt.sync_ns - vt.last_ns;
+	int64_t d = (int64_t)(tick - vt.last_tick);
+	if (!ticks)
+		return vt.last_ns;
+	int64_t at = (int64_t)vt.last_ns + (int64_t)((__int128)d * (__int128)ns / (__int128)ticks);
+	return at < 0 ? 0 : (uint64_t)at;
+}
+
+/* Registers hold rubbish above an int: cut each argument to what the kernel reads. */
+static void normalise(struct vt_event *e)
+{
+	const uint8_t *class = vt_kinds[e->kind].arg;
+	for (int i = 0; i < VT_MAX_ARGS; i++) {
+		switch (class[i]) {
+		case VT_ARG_NONE:
+			e->a[i] = 0;
+			break;
+		case VT_ARG_ADDR:
+		case VT_ARG_LEN:
+		case VT_ARG_OFF:
+		case VT_ARG_HEX:
+			break;
+		case VT_ARG_FD:
+		case VT_ARG_INT:
+			e->a[i] = (uint64_t)(int64_t)(int32_t)e->a[i];
+			break;
+		default:
+			e->a[i] = (uint32_t)e->a[i];
+		}
+	}
+	if (e->kind == VT_MREMAP && !(e->a[3] & 6 /* MREMAP_FIXED | MREMAP_DONTUNMAP */))
+		e->a[4] = 0;
+}
+
+/* Apply an event to the model and append it to the chunk; gives it its number. */
+void vt_emit(struct vt_event *e)
+{
+	if (!vt_chunk_has_room(&vt.chunk))
+		vt_seal();
+	e->seq = vt.next_seq++;
+	if (!(e->flags & (VT_EV_LATE | VT_EV_UNDONE)) && !vt.model.broken) {
+		struct vt_effect effect = { 0 };
+		vt_model_apply(&vt.model, e, &effect);
+		if (effect.contradiction)
+			vt.heal_wanted = true;
+	} else {
+		vt.heal_wanted = true;
+	}
+	vt_chunk_put(&vt.chunk, e);
+}
+
+static void take(const struct vt_slot *s)
+{
+	struct vt_event e = { 0 };
+	e.begin_ns = vt_ns_of_tick(s->begin_tick);
+	uint64_t end = vt_ns_of_tick(s->end_tick);
+	e.dur_ns = end > e.begin_ns ? end - e.begin_ns : 0;
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		e.a[i] = s->a[i];
+	e.ret = s->ret;
+	e.aux = s->aux;
+	e.tid = s->tid;
+	e.stack = s->stack;
+	e.file = s->file;
+	e.span = s->span;
+	e.kind = s->kind;
+	e.flags = s->flags;
+	normalise(&e);
+	vt_emit(&e);
+}
+
+/*
+ * Whether a slot that is not done may be passed over: it has been given up, and its owner, should
+ * it come back, enters its event at a later place, marked late.
+ */
+static bool give_up(struct vt_slot *s, uint64_t index)
+{
+	uint64_t expected = index << 2 | VT_SLOT_BEGUN;
+	if (vt_tick() - s->begin_tick < STUCK_TICKS)
+		return false;
+	vt.heal_wanted = true;
+	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FREE);
+}
+
+/*
+ * Drain all slots that are done. force: also pass over announced calls that have been away for
+ * long, because the ring is needed.
+ */
+void vt_drain(bool force)
+{
+	uint64_t next = atomic_load_explicit(&vt.drained, memory_order_relaxed);
+	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
+	if (next == head)
+		return;
+	sync_clock();
+	while (next < head) {
+		struct vt_slot *s = &vt.ring[next & vt.ring_mask];
+		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+		if (state == (next << 2 | VT_SLOT_DONE))
+			take(s);
+		else if (!force || !give_up(s, next))
+			break;
+		next++;
+		atomic_store_explicit(&vt.drained, next, memory_order_release);
+		if (next == head)
+			head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
+	}
+	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask / 2)
+		vt_seal();
+}
+
+/* Put the open chunk and the journal into a frame, and free the ring slots it holds. */
+void vt_seal(void)
+{
+	uint64_t used = atomic_load(&vt.live->journal_used);
+	if (!used && !vt.chunk.n_events)
+		return;
+	struct vt_buf out = { vt.raw, vt.raw + vt.raw_bytes, false };
+	vt_put_bytes(&out, vt.journal, used);
+	vt_put_varint(&out, VT_DEF_NONE);
+	vt_chunk_finish(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, &out);
+	uint32_t n = (uint32_t)vt.chunk.n_events;
+	if (out.bad || !vt_store_frame(VT_FRAME_EVENTS, vt.raw, (size_t)(out.p - vt.raw),
+				       vt.chunk.first_seq, n))
+		atomic_fetch_add(&vt.header->lost, n);
+	vt.live->next_seq = vt.next_seq;
+	atomic_store(&vt.live->journal_used, 0);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	atomic_store_explicit(&vt.sealed, atomic_load(&vt.drained), memory_order_release);
+}
+
+static void settle(void)
+{
+	if (vt.heal_wanted && vt.sync_ns >= vt.heal_not_before)
+		vt_snapshot(VT_SNAPSHOT_CONTRADICTION);
+	else if (vt.options.snapshot_every && vt.next_seq >= vt.next_interval)
+		vt_snapshot(VT_SNAPSHOT_INTERVAL);
+}
+
+/* After a call: drain when enough slots wait and nobody else does it. */
+void vt_drain_if_due(uint64_t index)
+{
+	if (vt_likely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) < BATCH) ||
+	    !vt_trylock())
+		return;
+	if (atomic_load(&vt.on)) {
+		vt_drain(false);
+		settle();
+	}
+	vt_unlock();
+}
+
+/* Before a call: when the ring is nearly full, make room, or wait for who does. */
+void vt_drain_for_room(void)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
+		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_relaxed);
+		if (vt_likely(head - sealed <= vt.ring_mask - vt.ring_mask / 4))
+			return;
+		vt_lock();
+		if (atomic_load(&vt.on)) {
+			vt_drain(true);
+			vt_seal();
+		}
+		vt_unlock();
+	}
+}

@@ -1,0 +1,309 @@
+/*
+ * inner.c - the calls that libc and the loader make for themselves.
+ *
+ * Runs inside the traced process, in the constructor, while it has one thread. libc and ld.so keep
+ * "mov $NR, %eax; syscall" sites for the memory calls they make (malloc, thread stacks, stdio,
+ * dlopen), which no symbol wrapper sees. Each such site is exactly as long as a call and a nop, and
+ * becomes "call vt_site_NR". The text is written through /proc/self/mem, which leaves its
+ * protection, and so the area list, as it is.
+ *
+ * A site is left alone, and a note says so, when anything about it is doubtful: its function uses
+ * the stack below the stack pointer (the call would overwrite it), a jump may land inside it, or
+ * our code is out of a call's reach. Function bounds come from .eh_frame_hdr, never from offsets.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <fcntl.h>
+#include <link.h>
+#include <linux/prctl.h>
+#include "recorder.h"
+
+/* Which system calls are ours, and as which event kind; 255: ours, but not recorded as such. */
+#define NOT_RECORDED 255
+static const struct {
+	uint16_t nr;
+	uint8_t kind;
+} calls[] = {
+	{ SYS_mmap, VT_MMAP },
+	{ SYS_munmap, VT_MUNMAP },
+	{ SYS_mprotect, VT_MPROTECT },
+	{ SYS_madvise, VT_MADVISE },
+	{ SYS_brk, VT_BRK },
+	{ SYS_mremap, VT_MREMAP },
+	{ SYS_remap_file_pages, VT_REMAP_FILE_PAGES },
+	{ SYS_shmat, VT_SHMAT },
+	{ SYS_shmdt, VT_SHMDT },
+	{ SYS_mlock, VT_MLOCK },
+	{ SYS_mlock2, VT_MLOCK2 },
+	{ SYS_munlock, VT_MUNLOCK },
+	{ SYS_mlockall, VT_MLOCKALL },
+	{ SYS_munlockall, VT_MUNLOCKALL },
+	{ SYS_msync, VT_MSYNC },
+	{ SYS_mbind, VT_MBIND },
+	{ SYS_pkey_mprotect, VT_PKEY_MPROTECT },
+	{ 462 /* mseal */, VT_MSEAL },
+	{ SYS_personality, VT_PERSONALITY },
+	{ SYS_prctl, NOT_RECORDED },
+	{ SYS_seccomp, NOT_RECORDED },
+	{ SYS_execve, NOT_RECORDED },
+	{ SYS_execveat, NOT_RECORDED },
+	{ SYS_exit_group, NOT_RECORDED },
+};
+
+/* By system call number: 0 not ours, else index into calls + 1. Read by syscall() in thunk.S. */
+uint8_t vt_known[512] __attribute__((visibility("hidden")));
+
+__attribute__((constructor(101))) static void index_calls(void)
+{
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		vt_known[calls[i].nr] = (uint8_t)(i + 1);
+}
+
+/* A seccomp filter is about to come: what still needs files is done now, for the last time. */
+static void before_sandbox(void)
+{
+	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
+		return;
+	vt_lock();
+	if (atomic_load(&vt.on) && !atomic_load(&vt.sandboxed)) {
+		vt_snapshot(VT_SNAPSHOT_DEMAND);
+		vt_note("sandbox", "a seccomp filter was set: no snapshots from here on");
+		atomic_store(&vt.sandboxed, true);
+	}
+	vt_unlock();
+}
+
+static long prctl_call(long a, long b, long c, long d, long e, long f)
+{
+	if (a == PR_SET_VMA || a == PR_SET_MM)
+		return vt_call(VT_PRCTL, VT_EV_INNER, SYS_prctl, a, b, c, d, e, f);
+	if (a == PR_SET_SECCOMP)
+		before_sandbox();
+	if (a == PR_SET_NAME)
+		vt_self.name_stale = true;
+	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
+}
+
+/* A system call of number nr made at a redirected site, or through syscall(). */
+long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
+{
+	uint8_t kind = calls[vt_known[nr] - 1].kind;
+	if (vt_likely(kind != NOT_RECORDED))
+		return vt_call(kind, VT_EV_INNER, nr, a, b, c, d, e, f);
+	switch (nr) {
+	case SYS_prctl:
+		return prctl_call(a, b, c, d, e, f);
+	case SYS_seccomp:
+		before_sandbox();
+		break;
+	case SYS_exit_group:
+		vt_before_exit(a);
+		break;
+	default:
+		vt_before_exec();
+	}
+	return vt_sys6(nr, a, b, c, d, e, f);
+}
+
+#if defined(__x86_64__)
+
+#define SITE_LEN 7   /* mov $imm32, %eax (5), syscall (2) */
+#define ENTRY_LEN 16 /* of vt_site */
+#define SMALL 96     /* a site this near to its function's start has no live vector registers */
+
+extern const uint8_t vt_site[], vt_site_full[];
+
+struct library {
+	const char *name;
+	uint64_t base;
+	const uint8_t *eh_frame_hdr;
+	uint64_t text_lo, text_hi;
+	uint32_t found, redirected;
+};
+
+static int mem_fd;
+
+/* The sorted table of .eh_frame_hdr: pairs of 32-bit offsets from the header itself. */
+static const int32_t *fde_table(const uint8_t *hdr, size_t *n)
+{
+	if (hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
+		return NULL;
+	*n = *(const uint32_t *)(hdr + 8);
+	return (const int32_t *)(hdr + 12);
+}
+
+/* Length of the function that an FDE describes, 0 if it is not of the usual form. */
+static uint64_t fde_length(const uint8_t *fde)
+{
+	uint32_t cie_off = *(const uint32_t *)(fde + 4);
+	const uint8_t *cie = fde + 4 - cie_off;
+	/* The augmentation "zR..." with pc-relative 32-bit pointers is what compilers write. */
+	if (*(const uint32_t *)fde == 0xffffffff || cie[8] != 1 || cie[9] != 'z')
+		return 0;
+	return *(const uint32_t *)(fde + 12);
+}
+
+/* Whether any instruction may address memory below the stack pointer, or jump into the site. */
+static bool doubtful(const uint8_t *fn, uint64_t len, uint64_t site)
+{
+	for (uint64_t i = 0; i + 1 < len; i++) {
+		/* ModRM with an 8-bit displacement off SIB 0x24 (the stack pointer), negative. */
+		if (i + 2 < len && (fn[i] & 0xc7) == 0x44 && fn[i + 1] == 0x24 && fn[i + 2] >= 0x80)
+			return true;
+		uint64_t target = len;
+		if ((fn[i] & 0xf0) == 0x70 || fn[i] == 0xeb)
+			target = i + 2 + (uint64_t)(int64_t)(int8_t)fn[i + 1];
+		else if (i + 5 <= len && (fn[i] == 0xe9 || (i && fn[i - 1] == 0x0f &&
+							    (fn[i] & 0xf0) == 0x80)))
+			target = i + 5 + (uint64_t)(int64_t)(int32_t)(
+					fn[i + 1] | fn[i + 2] << 8 | fn[i + 3] << 16 |
+					(uint32_t)fn[i + 4] << 24);
+		if (target > site && target < site + SITE_LEN)
+			return true;
+	}
+	return false;
+}
+
+static bool vectors_can_be_kept(void)
+{
+	uint32_t a = 1, b, c = 0, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return c & (1u << 27); /* OSXSAVE */
+}
+
+static bool redirect(const uint8_t *site, uint32_t nr, bool small)
+{
+	const uint8_t *entry = (small ? vt_site : vt_site_full) + (uint64_t)nr * ENTRY_LEN;
+	int64_t distance = entry - (site + 5);
+	if (distance != (int32_t)distance || (!small && !vectors_can_be_kept()))
+		return false;
+	uint8_t code[SITE_LEN] = { 0xe8, 0, 0, 0, 0, 0x66, 0x90 };
+	int32_t d32 = (int32_t)distance;
+	memcpy(code + 1, &d32, sizeof(d32));
+	return vt_sys4(SYS_pwrite64, mem_fd, code, sizeof(code), site) == sizeof(code) &&
+	       !memcmp(site, code, sizeof(code));
+}
+
+static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, const char *what)
+{
+	char line[128];
+	struct vt_text t = { line, line + sizeof(line) - 1 };
+	vt_text_str(&t, l->name);
+	vt_text_str(&t, "+0x");
+	vt_text_hex(&t, (uint64_t)at - l->base);
+	vt_text_str(&t, " ");
+	uint8_t kind = calls[vt_known[nr] - 1].kind;
+	if (kind != NOT_RECORDED) {
+		vt_text_str(&t, vt_kinds[kind].name);
+	} else {
+		vt_text_str(&t, "system call ");
+		vt_text_u64(&t, nr);
+	}
+	vt_text_str(&t, ": ");
+	vt_text_str(&t, what);
+	*t.p = '\0';
+	vt_note("site", line);
+}
+
+static void scan_function(struct library *l, const uint8_t *fn, uint64_t len)
+{
+	for (uint64_t i = 0; i + SITE_LEN <= len; i++) {
+		if (fn[i] != 0xb8 || fn[i + 5] != 0x0f || fn[i + 6] != 0x05)
+			continue;
+		uint32_t nr;
+		memcpy(&nr, fn + i + 1, sizeof(nr));
+		if (nr >= sizeof(vt_known) || !vt_known[nr])
+			continue;
+		l->found++;
+		if (doubtful(fn, len, i)) {
+			note_site(l, fn + i, nr, "left alone: its function may use what a call overwrites");
+		} else if (!redirect(fn + i, nr, i < SMALL)) {
+			note_site(l, fn + i, nr, "left alone: out of reach, or the text cannot be written");
+		} else {
+			l->redirected++;
+			vt.exit_seen |= nr == SYS_exit_group;
+			note_site(l, fn + i, nr, "redirected");
+		}
+	}
+}
+
+static void scan(struct library *l)
+{
+	size_t n;
+	const int32_t *table = l->eh_frame_hdr ? fde_table(l->eh_frame_hdr, &n) : NULL;
+	if (!table) {
+		vt_note(l->name, "left alone: no table of its functions");
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *fn = l->eh_frame_hdr + table[2 * i];
+		uint64_t len = fde_length(l->eh_frame_hdr + table[2 * i + 1]);
+		if ((uint64_t)fn >= l->text_lo && (uint64_t)fn + len <= l->text_hi)
+			scan_function(l, fn, len);
+	}
+	if (!l->found)
+		vt_note(l->name, "no system call site of the known form");
+}
+
+/* The name a library calls itself, from its dynamic section. */
+static const char *soname(const struct dl_phdr_info *info, const ElfW(Phdr) *dynamic)
+{
+	const char *strings = NULL;
+	uint64_t offset = 0;
+	for (const ElfW(Dyn) *d = (const void *)(info->dlpi_addr + dynamic->p_vaddr); d->d_tag; d++) {
+		if (d->d_tag == DT_STRTAB)
+			strings = (const char *)d->d_un.d_ptr;
+		if (d->d_tag == DT_SONAME)
+			offset = d->d_un.d_val;
+	}
+	/* The loader relocates the pointer, but not where it cannot write (the vDSO). */
+	if ((uint64_t)strings < info->dlpi_addr)
+		strings += info->dlpi_addr;
+	return offset ? strings + offset : "";
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	struct library l = { .base = info->dlpi_addr };
+	const char *name = "";
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uint64_t at = info->dlpi_addr + ph->p_vaddr;
+		if (ph->p_type == PT_DYNAMIC && *info->dlpi_name)
+			name = soname(info, ph);
+		if (ph->p_type == PT_GNU_EH_FRAME)
+			l.eh_frame_hdr = (const uint8_t *)at;
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X)) {
+			l.text_lo = at;
+			l.text_hi = at + ph->p_memsz;
+		}
+	}
+	l.name = name;
+	if (!strcmp(name, "libc.so.6") || !strcmp(name, "libpthread.so.0") ||
+	    !strncmp(name, "ld-linux", 8))
+		scan(&l);
+	return 0;
+}
+
+/* Redirect what can be redirected. */
+void vt_inner_install(void)
+{
+	mem_fd = (int)vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+	if (mem_fd < 0) {
+		vt_note("capture", "symbols only: the libraries' text cannot be written");
+		return;
+	}
+	dl_iterate_phdr(visit, NULL);
+	vt_sys1(SYS_close, mem_fd);
+}
+
+#else
+
+void vt_inner_install(void)
+{
+	vt_note("capture", "symbols only: inner calls are redirected on x86-64");
+}
+
+#endif

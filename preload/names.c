@@ -1,0 +1,402 @@
+/*
+ * names.c - what ids in events stand for: files, threads, and the recorder's notes.
+ *
+ * Runs inside the traced process. A file is known by device and inode; its name is asked for once.
+ * Under a seccomp filter nothing is asked: the file then stays nameless.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include "hash.h"
+
+#define HUGETLBFS_MAGIC 0x958458f6
+#define NO_DEV (~0ull)
+
+struct vt_file_entry {
+	UT_hash_handle hh;
+	struct {
+		uint64_t dev, ino;
+	} key;
+	char *path;
+	uint32_t id, generation;
+	uint8_t kind;
+	bool module;          /* known as code: build_id is what could be read of it */
+	uint8_t build_id_len;
+	uint8_t build_id[64];
+};
+
+static struct {
+	struct vt_file_entry **by_id;
+	uint32_t cap;
+} f;
+
+static struct vt_file_entry *entry(uint32_t id)
+{
+	return id && id <= vt.n_files ? f.by_id[id] : NULL;
+}
+
+/* Append one definition whose body put() writes into at most size bytes. */
+static bool define(uint8_t type, const struct vt_buf *body, const uint8_t *start)
+{
+	size_t len = (size_t)(body->p - start);
+	uint8_t *room = vt_journal_room(len + 16);
+	if (!room)
+		return false;
+	struct vt_buf b = { room, room + len + 16, false };
+	*b.p++ = type;
+	vt_put_varint(&b, len);
+	vt_put_bytes(&b, start, len);
+	vt_journal_commit((size_t)(b.p - room));
+	return true;
+}
+
+static void write_module(struct vt_file_entry *e)
+{
+	uint8_t body[128];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_varint(&b, e->id);
+	vt_put_str(&b, e->build_id, e->build_id_len);
+	define(VT_DEF_MODULE, &b, body);
+}
+
+static void write_file(struct vt_file_entry *e)
+{
+	uint8_t body[4300];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_varint(&b, e->id);
+	vt_put_varint(&b, e->kind);
+	vt_put_varint(&b, e->key.dev);
+	vt_put_varint(&b, e->key.ino);
+	vt_put_str(&b, e->path, strnlen(e->path, 4096));
+	if (define(VT_DEF_FILE, &b, body))
+		e->generation = vt.generation;
+	if (e->module)
+		write_module(e);
+}
+
+/* A file turns out to be code: keep and write its build-id, empty when it has none. */
+static void set_module(struct vt_file_entry *e, const uint8_t *id, size_t n)
+{
+	e->build_id_len = (uint8_t)(n < sizeof(e->build_id) ? n : sizeof(e->build_id));
+	if (n)
+		memcpy(e->build_id, id, e->build_id_len);
+	e->module = true;
+	write_module(e);
+}
+
+static char *keep(const char *s)
+{
+	size_t n = strnlen(s, 4096);
+	char *copy = vt_arena_alloc(n + 1);
+	if (copy)
+		memcpy(copy, s, n);
+	return copy;
+}
+
+/* A new file, under the lock. keyed: it can be found by device and inode. */
+static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const char *path,
+				 bool keyed)
+{
+	if (vt.n_files + 1 >= f.cap) {
+		uint32_t cap = f.cap ? f.cap * 2 : 256;
+		struct vt_file_entry **grown = vt_arena_alloc(cap * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		if (f.by_id)
+			memcpy(grown, f.by_id, f.cap * sizeof(*grown));
+		f.by_id = grown;
+		f.cap = cap;
+	}
+	struct vt_file_entry *e = vt_arena_alloc(sizeof(*e));
+	if (!e || !(e->path = keep(path)))
+		return NULL;
+	e->kind = kind;
+	e->key.dev = dev;
+	e->key.ino = ino;
+	e->id = vt.n_files + 1;
+	if (vt_model_set_file(&vt.model, e->id, kind))
+		return NULL;
+	if (keyed) {
+		HASH_ADD(hh, vt.files, key, sizeof(e->key), e);
+		if (!e->hh.tbl)
+			return NULL;
+	}
+	f.by_id[++vt.n_files] = e;
+	write_file(e);
+	return e;
+}
+
+static struct vt_file_entry *find(uint64_t dev, uint64_t ino)
+{
+	struct vt_file_entry *e = NULL;
+	struct {
+		uint64_t dev, ino;
+	} key = { dev, ino };
+	HASH_FIND(hh, vt.files, &key, sizeof(key), e);
+	return e;
+}
+
+/* Write the definition of a file that an earlier generation's trace already had. */
+void vt_file_define(uint32_t id)
+{
+	struct vt_file_entry *e = entry(id);
+	if (e && e->generation != vt.generation)
+		write_file(e);
+}
+
+uint8_t vt_file_kind(uint32_t id)
+{
+	struct vt_file_entry *e = entry(id);
+	return e ? e->kind : VT_FILE_NONE;
+}
+
+/* A file that no device and inode identify yet: shared anonymous memory and the like. */
+uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path)
+{
+	vt_lock();
+	struct vt_file_entry *e = add(kind, NO_DEV, ino, path, false);
+	uint32_t id = e ? e->id : 0;
+	vt_unlock();
+	return id;
+}
+
+static uint64_t makedev_kernel(uint64_t dev)
+{
+	return (uint64_t)major(dev) << 20 | minor(dev);
+}
+
+static uint8_t kind_of(int fd, const struct stat *st, uint64_t flags)
+{
+	if (S_ISCHR(st->st_mode)) {
+		if (st->st_rdev == makedev(1, 5))
+			return (flags & MAP_TYPE) == MAP_PRIVATE ? VT_FILE_ZERO : VT_FILE_SHM_ANON;
+		return VT_FILE_DEVICE;
+	}
+	if (st->st_blksize > 65536) {
+		struct statfs fs;
+		if (vt_sys2(SYS_fstatfs, fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+			return VT_FILE_HUGETLB;
+	}
+	return VT_FILE_REGULAR;
+}
+
+/* Look for the GNU build-id among notes. */
+static const uint8_t *build_id_note(const uint8_t *p, size_t size, size_t *len)
+{
+	for (size_t at = 0; at + sizeof(ElfW(Nhdr)) <= size;) {
+		const ElfW(Nhdr) *n = (const void *)(p + at);
+		size_t name = at + sizeof(*n);
+		size_t desc = name + ((n->n_namesz + 3) & ~3u);
+		if (desc + n->n_descsz > size)
+			break;
+		if (n->n_type == NT_GNU_BUILD_ID && n->n_namesz == 4 && !memcmp(p + name, "GNU", 4)) {
+			*len = n->n_descsz;
+			return p + desc;
+		}
+		at = desc + ((n->n_descsz + 3) & ~3u);
+	}
+	return NULL;
+}
+
+/* Read the build-id through the descriptor that is being mapped. */
+static size_t build_id_of_fd(int fd, uint8_t *out, size_t max)
+{
+	uint8_t head[1024], notes[1024];
+	long n = vt_sys4(SYS_pread64, fd, head, sizeof(head), 0);
+	const ElfW(Ehdr) *eh = (const void *)head;
+	if (n < (long)sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
+	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof(ElfW(Phdr)))
+		return 0;
+	for (unsigned i = 0; i < eh->e_phnum; i++) {
+		size_t at = eh->e_phoff + i * sizeof(ElfW(Phdr));
+		if (at + sizeof(ElfW(Phdr)) > (size_t)n)
+			break;
+		const ElfW(Phdr) *ph = (const void *)(head + at);
+		if (ph->p_type != PT_NOTE)
+			continue;
+		size_t want = ph->p_filesz < sizeof(notes) ? ph->p_filesz : sizeof(notes);
+		long got = vt_sys4(SYS_pread64, fd, notes, want, ph->p_offset);
+		size_t len;
+		const uint8_t *id = got > 0 ? build_id_note(notes, (size_t)got, &len) : NULL;
+		if (id) {
+			len = len < max ? len : max;
+			memcpy(out, id, len);
+			return len;
+		}
+	}
+	return 0;
+}
+
+/* A file met for the first time, or for the first time as code. */
+static uint32_t meet(int fd, uint8_t kind, uint64_t dev, uint64_t ino, bool code, uint64_t hash)
+{
+	char link[40], path[4097];
+	struct vt_text t = { link, link + sizeof(link) - 1 };
+	vt_text_str(&t, "/proc/self/fd/");
+	vt_text_u64(&t, (uint64_t)fd);
+	*t.p = '\0';
+	long n = vt_sys3(SYS_readlink, link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	uint8_t build_id[64];
+	size_t len = code ? build_id_of_fd(fd, build_id, sizeof(build_id)) : 0;
+
+	vt_lock();
+	struct vt_file_entry *e = find(dev, ino);
+	if (!e)
+		e = add(kind, dev, ino, path, true);
+	if (e && e->generation != vt.generation)
+		write_file(e);
+	if (e && code && !e->module)
+		set_module(e, build_id, len);
+	if (e)
+		vt_cache_set(vt.file_cache, hash, e->id);
+	uint32_t id = e ? e->id : 0;
+	vt_unlock();
+	return id;
+}
+
+/* The file behind a descriptor that is about to be mapped, 0 when that cannot be told. */
+uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags)
+{
+	struct stat st;
+	if (fd < 0 || atomic_load_explicit(&vt.sandboxed, memory_order_relaxed) ||
+	    vt_sys2(SYS_fstat, fd, &st) != 0)
+		return 0;
+	uint8_t kind = kind_of(fd, &st, flags);
+	if (kind == VT_FILE_SHM_ANON)
+		return vt_file_new(kind, 0, "/dev/zero (deleted)");
+	bool code = (prot & PROT_EXEC) && S_ISREG(st.st_mode);
+	uint64_t dev = makedev_kernel(st.st_dev);
+	uint64_t hash = vt_mix(vt_mix(vt_mix(code, dev), st.st_ino), vt.generation);
+	uint32_t id = vt_cache_get(vt.file_cache, hash);
+	return id ? id : meet(fd, kind, dev, st.st_ino, code, hash);
+}
+
+/* A System V segment: the kernel shows its id as the inode. */
+uint32_t vt_file_of_segment(int shmid)
+{
+	uint64_t hash = vt_mix(vt_mix(7, (uint64_t)shmid), vt.generation);
+	uint32_t id = vt_cache_get(vt.file_cache, hash);
+	if (id)
+		return id;
+	vt_lock();
+	struct vt_file_entry *e = find(1, (uint64_t)(uint32_t)shmid);
+	if (!e)
+		e = add(VT_FILE_SYSV, 1, (uint64_t)(uint32_t)shmid, "/SYSV (deleted)", true);
+	if (e) {
+		vt_file_define(e->id);
+		vt_cache_set(vt.file_cache, hash, e->id);
+	}
+	id = e ? e->id : 0;
+	vt_unlock();
+	return id;
+}
+
+static uint8_t kind_of_path(const char *path)
+{
+	if (!strncmp(path, "/SYSV", 5))
+		return VT_FILE_SYSV;
+	if (!strcmp(path, "/dev/zero (deleted)"))
+		return VT_FILE_SHM_ANON;
+	if (!strcmp(path, "/dev/zero"))
+		return VT_FILE_ZERO;
+	if (!strcmp(path, "/anon_hugepage (deleted)"))
+		return VT_FILE_HUGETLB;
+	if (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9))
+		return VT_FILE_DEVICE;
+	return VT_FILE_REGULAR;
+}
+
+/*
+ * The file of an area in the kernel's own list, under the lock. expected: what the model has there.
+ * An object whose inode was not known yet is bound to the one shown; a file that stat and the list
+ * name by different devices (overlay, btrfs) is known by the list's from then on.
+ */
+uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected)
+{
+	struct vt_file_entry *e = find(dev, ino);
+	struct vt_file_entry *x = entry(expected);
+	if (e && (!x || e == x))
+		return e->id;
+	bool unbound = x && x->key.dev == NO_DEV && (!x->key.ino || x->key.ino == ino);
+	bool renamed = x && !e && x->key.ino == ino && !strcmp(x->path, path);
+	if (!e && (unbound || renamed)) {
+		if (renamed)
+			HASH_DEL(vt.files, x);
+		x->key.dev = dev;
+		x->key.ino = ino;
+		HASH_ADD(hh, vt.files, key, sizeof(x->key), x);
+		write_file(x);
+		return x->id;
+	}
+	if (!e)
+		e = add(kind_of_path(path), dev, ino, path, true);
+	return e ? e->id : 0;
+}
+
+/* A thread's first event, or the first after its name may have changed. */
+void vt_thread_seen(struct vt_thread *t)
+{
+	char name[17] = { 0 };
+	if (!t->tid)
+		t->tid = (uint32_t)vt_sys0(SYS_gettid);
+	t->name_stale = false;
+	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
+		vt_sys2(SYS_prctl, PR_GET_NAME, name);
+	uint8_t body[64];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_varint(&b, t->tid);
+	vt_put_str(&b, name, strnlen(name, 16));
+	vt_lock();
+	define(VT_DEF_THREAD, &b, body);
+	vt_unlock();
+}
+
+/* Something the recorder has to say of itself. Under the lock, or before recording starts. */
+void vt_note(const char *key, const char *value)
+{
+	uint8_t body[600];
+	char line[512];
+	struct vt_text t = { line, line + sizeof(line) };
+	vt_text_str(&t, key);
+	vt_text_str(&t, " ");
+	vt_text_escaped(&t, value, strlen(value));
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_str(&b, line, (size_t)(t.p - line));
+	define(VT_DEF_NOTE, &b, body);
+}
+
+static int note_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	uint64_t code = 0;
+	const uint8_t *id = NULL;
+	size_t len = 0;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X) && !code)
+			code = info->dlpi_addr + ph->p_vaddr;
+		if (ph->p_type == PT_NOTE && !id)
+			id = build_id_note((const uint8_t *)info->dlpi_addr + ph->p_vaddr,
+					   ph->p_memsz, &len);
+	}
+	struct vt_extent *x = code ? vt_model_find(&vt.model, code) : NULL;
+	struct vt_file_entry *e = x && x->start <= code ? entry(x->file) : NULL;
+	if (e && !e->module)
+		set_module(e, id, id ? len : 0);
+	return 0;
+}
+
+/* The build-ids of what is loaded already. While the process has one thread, model filled. */
+void vt_modules_define(void)
+{
+	dl_iterate_phdr(note_module, NULL);
+}

@@ -1,0 +1,346 @@
+/*
+ * process.c - the recorder's life: start, fork, exec, exit.
+ *
+ * Runs inside the traced process. The constructor runs after those of the libraries that the
+ * program is linked with and before the program's own. It must not be the first of all (-z
+ * initfirst): loading the unwinder initialises libc, which has to happen by the loader's own hand,
+ * with the program's arguments and environment.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <elf.h>
+#include <link.h>
+#include <sys/mman.h>
+#include <vmtrail/options.h>
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+#include "recorder.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+static uint64_t loader_start;
+
+static const char *env_value(char **envp, const char *name)
+{
+	size_t n = strlen(name);
+	for (; *envp; envp++)
+		if (!strncmp(*envp, name, n) && (*envp)[n] == '=')
+			return *envp + n + 1;
+	return NULL;
+}
+
+static uint64_t option(char **envp, enum vt_option_id id)
+{
+	const struct vt_option *o = vt_option(id);
+	const char *text = env_value(envp, o->env);
+	uint64_t v = o->fallback;
+	if (text)
+		vt_option_value(o, text, &v);
+	return v;
+}
+
+static void read_options(char **envp)
+{
+	struct vt_options *o = &vt.options;
+	struct vt_text t = { o->output, o->output + sizeof(o->output) - 1 };
+	const char *output = env_value(envp, vt_option(VT_OPT_OUTPUT)->env);
+	vt_text_str(&t, output && *output ? output : VT_DEFAULT_OUTPUT);
+	*t.p = '\0';
+	o->stack_depth = (uint32_t)option(envp, VT_OPT_STACKS);
+	o->children = option(envp, VT_OPT_CHILDREN);
+	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
+	o->smaps = option(envp, VT_OPT_SMAPS);
+	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
+	o->ring_slots = (uint32_t)option(envp, VT_OPT_RING);
+}
+
+static uint64_t auxv_value(char **envp, uint64_t type)
+{
+	while (*envp)
+		envp++;
+	for (const ElfW(auxv_t) *a = (const void *)(envp + 1); a->a_type != AT_NULL; a++)
+		if (a->a_type == type)
+			return a->a_un.a_val;
+	return 0;
+}
+
+static int find_own_text(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	uint64_t here = (uint64_t)arg;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uint64_t lo = info->dlpi_addr + ph->p_vaddr;
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X) && here >= lo &&
+		    here < lo + ph->p_memsz) {
+			vt.text_lo = lo;
+			vt.text_hi = lo + ph->p_memsz;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Memory for the model comes from the arena. */
+static void *model_alloc(void *ctx, size_t bytes)
+{
+	(void)ctx;
+	return vt_arena_alloc(bytes);
+}
+
+static bool new_model(void)
+{
+	struct vt_memory memory = { .alloc = model_alloc };
+	struct vt_model_config config = vt.model.config;
+	return vt_model_init(&vt.model, &config, &memory) == 0;
+}
+
+static bool allocate(void)
+{
+	vt.chunk_bytes = VT_COL_COUNT * (40u << 10);
+	vt.raw_bytes = vt.chunk_bytes + (264u << 10);
+	vt.packed_bytes = ZSTD_COMPRESSBOUND(vt.raw_bytes);
+	vt.chunk_mem = vt_arena_alloc(vt.chunk_bytes);
+	vt.raw = vt_arena_alloc(vt.raw_bytes);
+	vt.packed = vt_arena_alloc(vt.packed_bytes);
+	vt.file_cache = vt_arena_alloc(VT_CACHE_SLOTS * sizeof(struct vt_cache_slot));
+	return vt.chunk_mem && vt.raw && vt.packed && vt.file_cache;
+}
+
+/* The page that tells a forked child from its parent without a system call. */
+static bool guard_fork(void)
+{
+	if (!vt.fork_guard) {
+		long p = vt_sys6(SYS_mmap, 0, VT_PAGE_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (vt_is_error(p))
+			return false;
+		vt.fork_guard = (_Atomic uint64_t *)p;
+		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + VT_PAGE_SIZE };
+		if (vt_sys3(SYS_madvise, p, VT_PAGE_SIZE, MADV_WIPEONFORK))
+			return false;
+	}
+	atomic_store(vt.fork_guard, vt.pid);
+	return true;
+}
+
+static void start_clock(void)
+{
+	vt.start_ns = vt_clock_ns(CLOCK_MONOTONIC);
+	vt.sync_tick = vt.last_tick = vt_tick();
+	vt.sync_ns = vt.last_ns = 0;
+}
+
+/* From here on calls are recorded. Room for the model is set aside before the kernel is asked. */
+static void begin_recording(uint8_t reason)
+{
+	vt_arena_reserve(256u << 10);
+	atomic_store_explicit(&vt.on, true, memory_order_release);
+	vt_snapshot(reason);
+}
+
+/*
+ * Recording cannot begin, or must not go on: nothing stays behind but memory that nobody meets.
+ */
+static void give_up(void)
+{
+	atomic_store(&vt.on, false);
+	vt.single = false;
+}
+
+__attribute__((constructor)) static void start(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	if (auxv_value(envp, AT_SECURE))
+		return;
+	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
+	const char *root = env_value(envp, "VMTRAIL_ROOT");
+	uint64_t root_pid;
+	read_options(envp);
+	if (!vt.options.children && root && vt_parse_u64(root, &root_pid) && root_pid != vt.pid)
+		return;
+	vt.single = true;
+	vt.generation = 1;
+	vt.next_seq = 1;
+	vt_self.tid = 0;
+	loader_start = auxv_value(envp, AT_BASE);
+	start_clock();
+	dl_iterate_phdr(find_own_text, (void *)start);
+	if (!allocate() || !guard_fork() || !new_model() || !vt_store_open()) {
+		give_up();
+		return;
+	}
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_stack_init();
+	if (vt.options.inner)
+		vt_inner_install();
+	vt_snapshot_adopt();
+	vt_meta_write(loader_start, 0);
+	begin_recording(VT_SNAPSHOT_START);
+	vt_modules_define();
+	vt.single = false;
+}
+
+static void define_used(void)
+{
+	for (struct vt_extent *x = vt_model_first(&vt.model); x; x = vt_extent_next(x)) {
+		vt_stack_define(x->stack);
+		vt_file_define(x->file);
+	}
+}
+
+/* The model's state, births and all, as frames before the child's first snapshot. */
+static void write_keyframe(void)
+{
+	struct vt_buf b = { vt.raw, vt.raw + vt.raw_bytes, false };
+	uint64_t prev_end = 0;
+	for (struct vt_extent *x = vt_model_first(&vt.model); x; x = vt_extent_next(x))
+		if (b.end - b.p >= 128)
+			vt_codec_extent(&b, true, x, &prev_end);
+		else
+			return; /* too large for one frame: the snapshot alone must do */
+	vt_store_frame(VT_FRAME_KEYFRAME, vt.raw, (size_t)(b.p - vt.raw), vt.next_seq, 0);
+}
+
+/*
+ * The first call in a new process finds the guard page wiped: begin a trace of its own. The parent's
+ * model came along; it holds unless the fork hit somebody in the middle of changing it. Events keep
+ * counting where the parent stood, so that a birth below the first event is one of the parent's.
+ */
+void vt_after_fork(void)
+{
+	bool whole = atomic_load(&vt.lock) == 0;
+	atomic_store(&vt.on, false);
+	atomic_store(&vt.lock, 0);
+	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
+	vt_self.tid = 0;
+	if (!vt.options.children) {
+		atomic_store(vt.fork_guard, vt.pid);
+		return;
+	}
+	vt_lock();
+	vt.single = true;
+	vt.generation++;
+	vt.n_own = 0;
+	if (vt.stack_cache)
+		memset(vt.stack_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.stack_cache));
+	start_clock();
+	vt.snapshots = 0;
+	vt.snapshot_served = 0;
+	vt.heal_wanted = false;
+	vt.heal_not_before = 0;
+	uint64_t parent_seq = vt.next_seq - 1;
+	if (!guard_fork() || !vt_store_open()) {
+		give_up();
+		vt_unlock();
+		return;
+	}
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	if (!whole)
+		new_model();
+	vt.model.forked = true;
+	vt_snapshot_adopt();
+	vt_meta_write(loader_start, parent_seq ? parent_seq : 1);
+	define_used();
+	vt_seal();
+	write_keyframe();
+	begin_recording(VT_SNAPSHOT_FORK);
+	vt_unlock();
+	vt.single = false;
+}
+
+static void write_end(const char *reason, long status)
+{
+	struct vt_text t = { (char *)vt.raw, (char *)vt.raw + vt.raw_bytes };
+	vt_text_str(&t, "reason ");
+	vt_text_str(&t, reason);
+	vt_text_str(&t, "\nstatus ");
+	vt_text_u64(&t, (uint64_t)(status & 255));
+	vt_text_str(&t, "\nevents ");
+	vt_text_u64(&t, vt.next_seq - 1);
+	vt_text_str(&t, "\nlost ");
+	vt_text_u64(&t, atomic_load(&vt.header->lost));
+	vt_text_str(&t, "\n");
+	vt_store_frame(VT_FRAME_END, vt.raw, (size_t)(t.p - (char *)vt.raw), vt.next_seq, 0);
+}
+
+/* Whether this task is the recorded process, and not one that only borrows its memory. */
+static bool is_us(void)
+{
+	return (uint32_t)vt_sys0(SYS_getpid) == vt.pid;
+}
+
+/* The process is about to end: everything into the file, the last snapshot, and the file closed. */
+void vt_before_exit(long status)
+{
+	if (!atomic_load(&vt.on))
+		return;
+	if (!atomic_load(vt.fork_guard))
+		vt_after_fork();
+	if (!atomic_load(&vt.on) || !is_us())
+		return;
+	if (!vt_self.tid)
+		vt_thread_seen(&vt_self);
+	vt_lock();
+	if (atomic_load(&vt.on)) {
+		vt_drain(true);
+		vt_snapshot(VT_SNAPSHOT_EXIT);
+		vt_drain(true);
+		struct vt_event e = {
+			.kind = VT_EXIT,
+			.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
+			.a = { (uint64_t)status },
+			.tid = vt_self.tid,
+		};
+		vt_emit(&e);
+		vt_seal();
+		write_end("exit", status);
+		atomic_store(&vt.on, false);
+		vt_store_close();
+	}
+	vt_unlock();
+}
+
+/*
+ * The image is about to be replaced, should the call succeed: everything into the file, which then
+ * stands complete. A failed exec goes on recording.
+ */
+void vt_before_exec(void)
+{
+	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard) || !is_us())
+		return;
+	vt_lock();
+	if (atomic_load(&vt.on)) {
+		vt_drain(true);
+		vt_snapshot(VT_SNAPSHOT_EXEC);
+	}
+	vt_unlock();
+}
+
+/* Where the last system call itself is not seen, this is the end; its status is not known yet. */
+__attribute__((destructor)) static void finish(void)
+{
+	if (!vt.exit_seen)
+		vt_before_exit(0);
+}
+
+/* Before a fork: what waits goes into the model, so that the child's copy is whole. */
+void vt_fork_prepare(void)
+{
+	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
+		return;
+	vt_lock();
+	if (atomic_load(&vt.on))
+		vt_drain(false);
+	vt_unlock();
+}
+
+/* After it, in the parent. */
+void vt_fork_parent(int pid)
+{
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_push(VT_FORK, 0, pid);
+}

@@ -1,0 +1,195 @@
+/*
+ * recorder.h - the recorder's one global state and what its parts offer each other.
+ *
+ * Runs inside the traced process: no malloc, no stdio, no lazy TLS; may be re-entered by a signal.
+ * The argument for order, re-entry, fork and crash is in README.md beside this file; the short
+ * form, which every function here obeys:
+ *
+ *   - A call takes its ring slot, and with it its place in the order, without a lock.
+ *   - Everything else (model, chunk, definitions, file) is under the recorder lock, which is taken
+ *     only with all signals blocked, and never across a system call of the program.
+ *   - Nothing is believed by a reader before one aligned 64-bit store commits it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_RECORDER_H
+#define VMTRAIL_RECORDER_H
+
+#include <stdatomic.h>
+#include <vmtrail/codec.h>
+#include "sys.h"
+
+#define vt_likely(x) __builtin_expect(!!(x), 1)
+#define vt_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Per thread, initial-exec: never allocated behind our back. */
+struct vt_thread {
+	uint32_t tid;      /* 0: not seen yet */
+	bool name_stale;   /* the thread's name may have changed */
+	uint8_t unwinding; /* inside the unwinder: a signal handler must not enter it again */
+	uint8_t internal;  /* calls that come in now are the recorder's own */
+};
+extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
+
+/* What the environment asked for; see include/vmtrail/options.h. */
+struct vt_options {
+	char output[4096];
+	uint32_t stack_depth;
+	uint64_t snapshot_every;
+	uint32_t ring_slots;
+	bool children, smaps, inner;
+};
+
+struct vt_stack_entry;
+struct vt_file_entry;
+
+/* One slot of a lock-free cache from a 64-bit hash to an id: key is hash ^ id, so it checks itself. */
+struct vt_cache_slot {
+	_Atomic uint64_t key, id;
+};
+#define VT_CACHE_SLOTS 8192
+
+struct vt_recorder {
+	/* Read by every call. */
+	_Atomic bool on;                 /* recording */
+	_Atomic uint64_t *fork_guard;    /* pid in a MADV_WIPEONFORK page: 0 in a new child */
+	struct vt_live *live;
+	struct vt_slot *ring;
+	uint64_t ring_mask;
+	struct vt_trace_header *header;
+	_Atomic uint64_t sealed;         /* slots below this index may be taken again */
+	_Atomic uint64_t drained;        /* slots below this index are in the model and the chunk */
+	_Atomic bool sandboxed;          /* a seccomp filter is on: only the calls a mapping needs */
+	struct vt_cache_slot *stack_cache, *file_cache;
+
+	/* The lock and who holds it. */
+	_Atomic uint32_t lock;
+	uint64_t lock_mask; /* signal mask to restore */
+
+	/* Under the lock. */
+	struct vt_options options;
+	uint32_t pid;
+	struct vt_model model;
+	struct vt_chunk chunk;
+	uint8_t *chunk_mem, *raw, *packed;
+	size_t chunk_bytes, raw_bytes, packed_bytes;
+	void *zstd;
+	uint64_t next_seq, events_in_chunk_from_ring;
+	uint64_t frame_number;
+	uint8_t *journal;
+	size_t journal_size;
+	uint8_t *window;     /* mapped piece of the frames area */
+	uint64_t window_off; /* its file offset */
+	size_t window_size;
+	uint64_t frames_limit;
+	bool store_full;
+	uint32_t own_file;   /* file id of the trace itself */
+	char path[4096];     /* of the trace */
+	uint64_t start_ns;   /* CLOCK_MONOTONIC at time 0 */
+	uint64_t sync_tick, sync_ns, last_tick, last_ns;
+	uint32_t snapshots;
+	uint64_t snapshot_served, next_interval, heal_not_before, heal_cost;
+	bool heal_wanted;
+	bool exit_seen; /* libc's exit_group comes through us, with the status */
+	bool single; /* no other thread can be there: the constructor, a fresh child */
+	struct vt_stack_entry *stacks; /* uthash */
+	uint32_t n_stacks, generation;
+	struct vt_file_entry *files; /* uthash by id and by identity */
+	uint32_t n_files;
+	uint8_t *arena, *arena_end;
+	uint8_t *helper_stack;
+	struct vt_range own[16]; /* mappings of the recorder at the start */
+	uint32_t n_own;
+	uint64_t unseen;
+	uint64_t text_lo, text_hi; /* of this library */
+};
+extern struct vt_recorder vt;
+
+/* lock.c */
+void vt_lock(void);
+bool vt_trylock(void);
+void vt_unlock(void);
+
+/* arena.c - zeroed memory that is never given back; NULL when the kernel refuses. */
+void *vt_arena_alloc(size_t bytes);
+bool vt_arena_reserve(size_t bytes);
+long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off);
+long vt_own_munmap(void *addr, size_t len);
+
+/* ring.c - slots. A claimed slot is finished by vt_slot_done. */
+struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index);
+void vt_slot_begin(struct vt_slot *s, uint64_t index);
+bool vt_slot_finish(struct vt_slot *s, uint64_t index);
+void vt_push_own(uint8_t kind, const uint64_t *a, long ret, uint32_t file);
+void vt_push(uint8_t kind, uint64_t arg, long ret);
+
+/* call.c - the one path of a recorded call. */
+long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
+long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
+
+/* stack.c */
+void vt_stack_init(void);
+uint32_t vt_stack_id(void);
+void vt_stack_define(uint32_t id);
+
+/* names.c - files, threads, notes. */
+uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags);
+uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path);
+uint32_t vt_file_of_segment(int shmid);
+uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected);
+void vt_file_define(uint32_t id);
+void vt_thread_seen(struct vt_thread *t);
+void vt_note(const char *key, const char *value);
+void vt_modules_define(void);
+uint8_t vt_file_kind(uint32_t id);
+
+/* store.c - the trace file. */
+bool vt_store_open(void);
+bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
+void vt_store_close(void);
+void *vt_journal_room(size_t bytes);
+void vt_journal_commit(size_t bytes);
+
+/* drain.c - from the ring to the model and the chunk. Under the lock. */
+void vt_drain(bool force);
+void vt_seal(void);
+void vt_emit(struct vt_event *e);
+void vt_drain_if_due(uint64_t index);
+void vt_drain_for_room(void);
+uint64_t vt_ns_of_tick(uint64_t tick);
+
+/* outside.c - work with a descriptor table of its own. */
+bool vt_outside(void (*fn)(void *), void *arg);
+long vt_read_file(const char *path, char *buf, size_t size);
+
+/* snapshot.c */
+void vt_snapshot(uint8_t reason);
+void vt_snapshot_adopt(void);
+void vt_snapshot_if_asked(void);
+
+/* meta.c */
+void vt_meta_write(uint64_t loader_start, uint64_t parent_seq);
+
+/* process.c - start, fork, exec, exit. */
+void vt_after_fork(void);
+void vt_before_exit(long status);
+void vt_before_exec(void);
+void vt_fork_prepare(void);
+void vt_fork_parent(int pid);
+
+/* inner.c */
+void vt_inner_install(void);
+
+/* text.c - building small texts without stdio. */
+struct vt_text {
+	char *p, *end;
+};
+void vt_text_str(struct vt_text *t, const char *s);
+void vt_text_u64(struct vt_text *t, uint64_t v);
+void vt_text_hex(struct vt_text *t, uint64_t v);
+void vt_text_escaped(struct vt_text *t, const char *s, size_t n);
+bool vt_parse_u64(const char *s, uint64_t *v);
+uint64_t vt_scan_hex(const char **p);
+uint64_t vt_scan_dec(const char **p);
+
+#endif

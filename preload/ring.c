@@ -1,0 +1,83 @@
+/*
+ * ring.c - slots of the live ring: how a call gets its place in the order.
+ *
+ * Runs inside the traced process, without a lock, in any thread and in any signal handler. A slot
+ * belongs to who claimed its index until it is done; the index is the call's ticket. The slot's
+ * state is the only word a reader believes: index << 2 | what.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "recorder.h"
+
+/*
+ * Take the next place in the order. reserve slots are left for others. Returns NULL when the ring
+ * is full: the event is lost and counted.
+ */
+struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
+{
+	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
+	do {
+		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
+		if (vt_unlikely(head - sealed + reserve > vt.ring_mask)) {
+			atomic_fetch_add(&vt.header->lost, 1);
+			return NULL;
+		}
+	} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
+	*index = head;
+	return &vt.ring[head & vt.ring_mask];
+}
+
+/* Announce a call that is about to be made. */
+void vt_slot_begin(struct vt_slot *s, uint64_t index)
+{
+	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_BEGUN, memory_order_release);
+}
+
+/*
+ * Before the result of an announced call is stored: false when the drain has given the slot up in
+ * the meantime (the caller was away for too long, or jumped out of a handler), so that the slot
+ * may belong to somebody else now.
+ */
+bool vt_slot_finish(struct vt_slot *s, uint64_t index)
+{
+	uint64_t expected = index << 2 | VT_SLOT_BEGUN;
+	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FINISHING);
+}
+
+static void push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint32_t stack,
+		 uint32_t file)
+{
+	if (!atomic_load_explicit(&vt.on, memory_order_relaxed))
+		return;
+	uint64_t index;
+	struct vt_slot *s = vt_slot_claim(0, &index);
+	if (!s)
+		return;
+	s->begin_tick = s->end_tick = vt_tick();
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		s->a[i] = a[i];
+	s->ret = ret;
+	s->tid = vt_self.tid;
+	s->stack = stack;
+	s->file = file;
+	s->span = 0;
+	s->aux = 0;
+	s->kind = kind;
+	s->flags = flags;
+	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
+}
+
+/* An event of the recorder's own making: a mapping for itself. */
+void vt_push_own(uint8_t kind, const uint64_t *a, long ret, uint32_t file)
+{
+	push(kind, VT_EV_OWN, a, ret, 0, file);
+}
+
+/* An event that is no memory call: fork and the like. */
+void vt_push(uint8_t kind, uint64_t arg, long ret)
+{
+	uint64_t a[VT_MAX_ARGS] = { arg };
+	if (!vt_self.tid)
+		vt_thread_seen(&vt_self);
+	push(kind, 0, a, ret, vt_stack_id(), 0);
+}

@@ -1,0 +1,167 @@
+/*
+ * stack.c - call stacks: taking them, and keeping each one once.
+ *
+ * Runs inside the traced process, before the system call, without the recorder lock: the unwinder
+ * takes the loader's lock when it meets code it has not seen, and whoever holds that may be waiting
+ * for us. A known stack is found in a lock-free cache; only a new one takes the recorder lock.
+ *
+ * A handler that interrupts the unwinder must not enter unw_backtrace again (its per-thread cache is
+ * not re-entrant): it uses the step-by-step interface, which blocks signals where it must.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "hash.h"
+#include "unwinder.h"
+
+struct vt_stack_entry {
+	UT_hash_handle hh;
+	uint32_t id, n;
+	uint32_t generation; /* of the trace that holds its definition */
+	uint64_t pc[];
+};
+
+static struct {
+	struct vt_stack_entry **by_id;
+	uint32_t cap;
+} table;
+
+/* Load the unwinder, while the process still has one thread. Without it stacks stay empty. */
+void vt_stack_init(void)
+{
+	if (!vt.options.stack_depth)
+		return;
+	if (!vt_unwinder_load()) {
+		vt.options.stack_depth = 0;
+		vt_note("stacks", "none: libunwind could not be loaded");
+		return;
+	}
+	vt.stack_cache = vt_arena_alloc(VT_CACHE_SLOTS * sizeof(struct vt_cache_slot));
+	if (!vt.stack_cache)
+		vt.options.stack_depth = 0;
+	/* The first use allocates what the unwinder needs for ever. */
+	void *warm[8];
+	vt_unwinder.backtrace(warm, 8);
+}
+
+static int unwind_by_steps(void **pc, int max)
+{
+	unw_context_t context;
+	unw_cursor_t cursor;
+	int n = 0;
+	vt_unwinder.getcontext(&context);
+	if (vt_unwinder.init_local(&cursor, &context) < 0)
+		return 0;
+	do {
+		unw_word_t ip = 0;
+		if (vt_unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
+			break;
+		pc[n++] = (void *)ip;
+	} while (n < max && vt_unwinder.step(&cursor) > 0);
+	return n;
+}
+
+static bool write_definition(struct vt_stack_entry *e)
+{
+	uint8_t *room = vt_journal_room(32 + 10 * (size_t)e->n);
+	if (!room)
+		return false;
+	struct vt_buf body = { room + 16, room + 32 + 10 * (size_t)e->n, false };
+	vt_put_varint(&body, e->id);
+	vt_put_varint(&body, e->n);
+	uint64_t last = 0;
+	for (uint32_t i = 0; i < e->n; i++) {
+		vt_put_varint(&body, vt_zigzag((int64_t)(e->pc[i] - last)));
+		last = e->pc[i];
+	}
+	size_t len = (size_t)(body.p - (room + 16));
+	struct vt_buf head = { room, room + 16, false };
+	*head.p++ = VT_DEF_STACK;
+	vt_put_varint(&head, len);
+	memmove(head.p, room + 16, len);
+	vt_journal_commit((size_t)(head.p - room) + len);
+	e->generation = vt.generation;
+	return true;
+}
+
+/* Write the definition of a stack that an earlier generation's trace already had. */
+void vt_stack_define(uint32_t id)
+{
+	if (id && id <= vt.n_stacks && table.by_id[id]->generation != vt.generation)
+		write_definition(table.by_id[id]);
+}
+
+static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
+{
+	if (vt.n_stacks + 1 >= table.cap) {
+		uint32_t cap = table.cap ? table.cap * 2 : 1024;
+		struct vt_stack_entry **grown = vt_arena_alloc(cap * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		if (table.by_id)
+			memcpy(grown, table.by_id, table.cap * sizeof(*grown));
+		table.by_id = grown;
+		table.cap = cap;
+	}
+	struct vt_stack_entry *e = vt_arena_alloc(sizeof(*e) + n * sizeof(e->pc[0]));
+	if (!e)
+		return NULL;
+	e->n = n;
+	e->id = vt.n_stacks + 1;
+	memcpy(e->pc, pc, n * sizeof(*pc));
+	if (!write_definition(e))
+		return NULL;
+	HASH_ADD_KEYPTR_BYHASHVALUE(hh, vt.stacks, e->pc, n * sizeof(*pc), hash, e);
+	if (!e->hh.tbl)
+		return NULL;
+	table.by_id[++vt.n_stacks] = e;
+	return e;
+}
+
+static uint32_t intern(const uint64_t *pc, uint32_t n, uint64_t hash)
+{
+	struct vt_stack_entry *e = NULL;
+	vt_lock();
+	HASH_FIND_BYHASHVALUE(hh, vt.stacks, pc, n * sizeof(*pc), (unsigned)hash, e);
+	if (!e)
+		e = add(pc, n, (unsigned)hash);
+	else if (e->generation != vt.generation && !write_definition(e))
+		e = NULL;
+	if (e)
+		vt_cache_set(vt.stack_cache, hash, e->id);
+	vt_unlock();
+	return e ? e->id : 0;
+}
+
+/* The id of the caller's stack, 0 when there is none to be had. May change errno. */
+uint32_t vt_stack_id(void)
+{
+	struct vt_thread *t = &vt_self;
+	uint32_t depth = vt.options.stack_depth;
+	if (!depth)
+		return 0;
+	void *pc[VT_MAX_STACK + 8];
+	int n;
+	t->internal++;
+	if (vt_likely(!t->unwinding)) {
+		t->unwinding = 1;
+		n = vt_unwinder.backtrace(pc, (int)depth + 4);
+		t->unwinding = 0;
+	} else {
+		n = unwind_by_steps(pc, (int)depth + 4);
+	}
+	t->internal--;
+
+	int skip = 0;
+	while (skip < n && (uint64_t)pc[skip] - vt.text_lo < vt.text_hi - vt.text_lo)
+		skip++;
+	n -= skip;
+	if (n <= 0)
+		return 0;
+	if ((uint32_t)n > depth)
+		n = (int)depth;
+	uint64_t hash = (uint64_t)n;
+	for (int i = 0; i < n; i++)
+		hash = vt_mix(hash, (uint64_t)pc[skip + i]);
+	uint32_t id = vt_cache_get(vt.stack_cache, hash);
+	return vt_likely(id) ? id : intern((uint64_t *)&pc[skip], (uint32_t)n, hash);
+}

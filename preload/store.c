@@ -1,0 +1,361 @@
+/*
+ * store.c - the trace file: opened once, written through shared mappings, closed by one truncate.
+ *
+ * Runs inside the traced process, under the recorder lock. The file's descriptor is closed before
+ * the program can meet it. The file is sparse: header and frames at its start, the live region far
+ * behind. Frames are written through a window that slides along the file by mremap(old size 0),
+ * which needs no descriptor, so that chroot, dropped privileges and closed descriptors do not
+ * matter. Blocks are allocated by MADV_POPULATE_WRITE, which reports a full disk as an error and
+ * not as SIGBUS; then the trace ends with what fits.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+#include "recorder.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define WINDOW (128u << 10)
+#define LEVEL 3
+
+/* Append to a path being built, with %p, %e and %n filled in. */
+static void expand(struct vt_text *t, const char *pattern, const char *exe, uint64_t counter)
+{
+	for (; *pattern; pattern++) {
+		if (pattern[0] != '%' || !pattern[1]) {
+			vt_text_str(t, (char[]){ *pattern, 0 });
+			continue;
+		}
+		switch (*++pattern) {
+		case 'p':
+			vt_text_u64(t, vt.pid);
+			break;
+		case 'e':
+			vt_text_str(t, exe);
+			break;
+		case 'n':
+			vt_text_u64(t, counter);
+			break;
+		default:
+			vt_text_str(t, (char[]){ *pattern, 0 });
+		}
+	}
+}
+
+static bool has(const char *pattern, char what)
+{
+	for (; *pattern; pattern++)
+		if (pattern[0] == '%' && pattern[1] == what)
+			return true;
+	return false;
+}
+
+/*
+ * The candidate's name for the nth try: the pattern as given; then, where the pattern does not name
+ * the process, with the pid before the extension; then with a number.
+ */
+static bool name_of(char *out, size_t size, const char *exe, unsigned attempt)
+{
+	struct vt_text t = { out, out + size - 1 };
+	const char *pattern = vt.options.output;
+	expand(&t, pattern, exe, attempt);
+	if (attempt && !has(pattern, 'n')) {
+		char tail[64];
+		struct vt_text m = { tail, tail + sizeof(tail) - 1 };
+		if (!has(pattern, 'p')) {
+			vt_text_str(&m, ".");
+			vt_text_u64(&m, vt.pid);
+		}
+		if (attempt > 1 || has(pattern, 'p')) {
+			vt_text_str(&m, ".");
+			vt_text_u64(&m, attempt);
+		}
+		size_t n = (size_t)(m.p - tail);
+		char *dot = t.p;
+		while (dot > out && *dot != '.' && *dot != '/')
+			dot--;
+		if (*dot != '.')
+			dot = t.p;
+		if (t.p + n > t.end)
+			return false;
+		memmove(dot + n, dot, (size_t)(t.p - dot));
+		memcpy(dot, tail, n);
+		t.p += n;
+	}
+	*t.p = '\0';
+	return t.p < t.end;
+}
+
+static int create(void)
+{
+	char link[PATH_MAX];
+	long n = vt_sys3(SYS_readlink, "/proc/self/exe", link, sizeof(link) - 1);
+	link[n > 0 ? n : 0] = '\0';
+	const char *exe = strrchr(link, '/');
+	exe = exe ? exe + 1 : "unknown";
+	for (unsigned attempt = 0; attempt < 1000; attempt++) {
+		if (!name_of(vt.path, sizeof(vt.path), exe, attempt))
+			return -1;
+		long fd = vt_sys4(SYS_openat, AT_FDCWD, vt.path,
+				  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0)
+			return (int)fd;
+		if (fd != -17 /* EEXIST */)
+			return -1;
+	}
+	return -1;
+}
+
+/* Make the file as large as it may become; returns where the live region goes, 0 when it cannot. */
+static uint64_t extend(int fd, uint64_t live_size)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	vt_sys4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit);
+	for (uint64_t size = 256ull << 30; size >= 256u << 10; size >>= 2) {
+		uint64_t total = size < limit.rlim_cur ? size : limit.rlim_cur & ~4095ull;
+		if (total < live_size + VT_HEADER_SIZE + 65536)
+			return 0;
+		if (vt_sys2(SYS_ftruncate, fd, total) == 0)
+			return total - live_size;
+	}
+	return 0;
+}
+
+static void *map(void *at, uint64_t size, int fd, uint64_t off)
+{
+	int flags = MAP_SHARED | (at ? MAP_FIXED_NOREPLACE : 0);
+	long p = vt_sys6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE, flags, fd,
+			 (long)off);
+	if (vt_is_error(p))
+		return NULL;
+	/* -EINVAL: a kernel before 5.14; there only a full disk's SIGBUS remains possible. */
+	long ret = vt_sys3(SYS_madvise, p, size, MADV_POPULATE_WRITE);
+	if (ret && ret != -22) {
+		vt_sys2(SYS_munmap, p, size);
+		return NULL;
+	}
+	vt_sys3(SYS_madvise, p, size, MADV_DONTFORK);
+	if (vt.n_own < 16)
+		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + size };
+	return (void *)p;
+}
+
+static void write_header(uint64_t live_off, uint64_t live_size, uint32_t slots)
+{
+	struct vt_trace_header *h = vt.header;
+	memcpy(h->magic, VT_MAGIC, sizeof(h->magic));
+	h->version = VT_FORMAT_VERSION;
+	h->header_size = VT_HEADER_SIZE;
+	h->frames_off = VT_HEADER_SIZE;
+	h->live_off = live_off;
+	h->live_size = live_size;
+	h->journal_size = (uint32_t)vt.journal_size;
+	h->ring_slots = slots;
+	h->slot_size = sizeof(struct vt_slot);
+	h->pid = vt.pid;
+	h->start_realtime_ns = vt_clock_ns(CLOCK_REALTIME) - (vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns);
+	h->crc = vt_crc32(0, h, offsetof(struct vt_trace_header, crc));
+	atomic_store(&h->frames_end, VT_HEADER_SIZE);
+}
+
+static bool map_file(int fd)
+{
+	uint32_t slots = vt.options.ring_slots;
+	uint64_t live_size, live_off = 0;
+	/* A small RLIMIT_FSIZE gets a small ring rather than no trace. */
+	for (; slots >= 256; slots /= 4) {
+		vt.journal_size = slots >= 4096 ? 256u << 10 : 64u << 10;
+		live_size = VT_LIVE_HEAD + vt.journal_size + (uint64_t)slots * sizeof(struct vt_slot);
+		live_off = extend(fd, live_size);
+		if (live_off)
+			break;
+	}
+	if (!live_off)
+		return false;
+	vt.window_size = WINDOW + 4096;
+	if (vt.window_size > live_off - VT_HEADER_SIZE)
+		vt.window_size = (live_off - VT_HEADER_SIZE) & ~4095ull;
+	/* A forked child puts its region where its parent's was: see README.md, fork. */
+	vt.header = map(NULL, VT_HEADER_SIZE, fd, 0);
+	vt.live = map(vt.live, live_size, fd, live_off);
+	vt.window = map(NULL, vt.window_size, fd, VT_HEADER_SIZE);
+	if (!vt.header || !vt.live || !vt.window)
+		return false;
+	vt.journal = (uint8_t *)vt.live + VT_LIVE_HEAD;
+	vt.ring = (struct vt_slot *)(vt.journal + vt.journal_size);
+	vt.ring_mask = slots - 1;
+	vt.window_off = VT_HEADER_SIZE;
+	vt.frames_limit = live_off;
+	vt.store_full = false;
+	vt.frame_number = 0;
+	atomic_store(&vt.live->ring_head, 1);
+	atomic_store(&vt.sealed, 1);
+	atomic_store(&vt.drained, 1);
+	vt.live->tick[0] = vt.sync_tick;
+	vt.live->ns[0] = vt.sync_ns;
+	vt.live->tick[1] = vt_tick();
+	vt.live->ns[1] = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns;
+	write_header(live_off, live_size, slots);
+	return true;
+}
+
+/* Create and map this process's trace. While the process has one thread. */
+bool vt_store_open(void)
+{
+	int fd = create();
+	if (fd < 0)
+		return false;
+	bool ok = map_file(fd);
+	if (!ok)
+		vt_sys2(SYS_unlink, vt.path, 0);
+	vt_sys1(SYS_close, fd);
+	return ok;
+}
+
+/* Move the window on, so that it begins with its own last page. */
+static bool slide(void)
+{
+	uint8_t *last = vt.window + vt.window_size - 4096;
+	uint64_t off = vt.window_off + vt.window_size - 4096;
+	if (off + vt.window_size > vt.frames_limit)
+		return false;
+	long p = vt_sys4(SYS_mremap, last, 0, vt.window_size, MREMAP_MAYMOVE);
+	if (vt_is_error(p))
+		return false;
+	uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
+	vt_push_own(VT_MREMAP, a, p, vt.own_file);
+	long ret = vt_sys3(SYS_madvise, p, vt.window_size, MADV_POPULATE_WRITE);
+	if (ret && ret != -22) {
+		vt_own_munmap((void *)p, vt.window_size);
+		return false;
+	}
+	vt_own_munmap(vt.window, vt.window_size);
+	vt.window = (uint8_t *)p;
+	vt.window_off = off;
+	return true;
+}
+
+/* Copy n bytes to file offset *at and move it on. */
+static bool append(uint64_t *at, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	while (n) {
+		uint64_t room = vt.window_off + vt.window_size - *at;
+		if (!room) {
+			if (!slide())
+				return false;
+			continue;
+		}
+		size_t m = n < room ? n : room;
+		memcpy(vt.window + (*at - vt.window_off), p, m);
+		p += m;
+		n -= m;
+		*at += m;
+	}
+	return true;
+}
+
+static size_t compress(const void *raw, size_t len)
+{
+	if (!vt.zstd) {
+		size_t need = ZSTD_estimateCCtxSize(LEVEL);
+		void *space = vt_arena_alloc(need);
+		vt.zstd = space ? ZSTD_initStaticCCtx(space, need) : NULL;
+		if (!vt.zstd)
+			return 0;
+		ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_compressionLevel, LEVEL);
+		ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_checksumFlag, 1);
+	}
+	size_t n = ZSTD_compress2(vt.zstd, vt.packed, vt.packed_bytes, raw, len);
+	return ZSTD_isError(n) ? 0 : n;
+}
+
+/*
+ * Append one frame and commit it. False when there is no room (disk, file size): the trace ends
+ * here, and what comes later is counted as lost.
+ */
+bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n_events)
+{
+	if (vt.store_full)
+		return false;
+	size_t stored = compress(raw, len);
+	struct vt_frame f = {
+		.magic = VT_FRAME_MAGIC,
+		.type = type,
+		.raw_len = (uint32_t)len,
+		.stored_len = (uint32_t)stored,
+		.number = vt.frame_number,
+		.ring_next = atomic_load(&vt.drained),
+		.first_seq = first_seq,
+		.n_events = n_events,
+	};
+	f.crc = vt_crc32(0, &f, offsetof(struct vt_frame, crc));
+	f.crc = vt_crc32(f.crc, vt.packed, stored);
+	uint64_t at = atomic_load_explicit(&vt.header->frames_end, memory_order_relaxed);
+	if (!stored || !append(&at, &f, sizeof(f)) || !append(&at, vt.packed, stored)) {
+		vt.store_full = true;
+		return false;
+	}
+	vt.frame_number++;
+	atomic_store_explicit(&vt.header->frames_end, at, memory_order_release);
+	return true;
+}
+
+/* Room for a definition in the journal; NULL when there is none even after a seal. */
+void *vt_journal_room(size_t bytes)
+{
+	uint64_t used = atomic_load(&vt.live->journal_used);
+	if (bytes > vt.journal_size - used) {
+		vt_seal();
+		used = atomic_load(&vt.live->journal_used);
+		if (bytes > vt.journal_size - used)
+			return NULL;
+	}
+	return vt.journal + used;
+}
+
+void vt_journal_commit(size_t bytes)
+{
+	uint64_t used = atomic_load_explicit(&vt.live->journal_used, memory_order_relaxed);
+	atomic_store_explicit(&vt.live->journal_used, used + bytes, memory_order_release);
+}
+
+/* In a descriptor table of its own: cut the file behind its last frame. */
+static void cut(void *arg)
+{
+	(void)arg;
+	long fd = vt_sys4(SYS_openat, AT_FDCWD, vt.path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	struct vt_trace_header on_disk;
+	long n = vt_sys4(SYS_pread64, fd, &on_disk, sizeof(on_disk), 0);
+	if (n == sizeof(on_disk) && on_disk.crc == vt.header->crc && on_disk.pid == vt.pid)
+		vt_sys2(SYS_ftruncate, fd, atomic_load(&vt.header->frames_end));
+	vt_sys1(SYS_close, fd);
+}
+
+/*
+ * Close the trace. Recording is off; a thread that is still between its check and its slot writes
+ * into plain memory from here on, which takes the mappings' place at once.
+ */
+void vt_store_close(void)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	size_t live = VT_LIVE_HEAD + vt.journal_size + (vt.ring_mask + 1) * sizeof(struct vt_slot);
+	vt_sys6(SYS_mmap, (long)vt.live, (long)live, PROT_READ | PROT_WRITE, flags, -1, 0);
+	vt_sys6(SYS_mmap, (long)vt.window, (long)vt.window_size, PROT_READ | PROT_WRITE, flags, -1, 0);
+	if (!atomic_load(&vt.sandboxed))
+		vt_outside(cut, NULL);
+}

@@ -1,0 +1,220 @@
+/*
+ * thunk.S - the few instructions that C cannot express.
+ *
+ * Runs inside the traced process.
+ *
+ * vt_site_N     where a redirected system call site lands: "mov $N, %eax; syscall" in libc or the
+ *               loader has become "call vt_site_N; nop". Keeps every register that a system call
+ *               keeps, hands the arguments to vt_inner and returns its result in rax. Entries are
+ *               VT_SITE_SIZE bytes apart, one for each system call number. vt_site_full_N also
+ *               keeps the vector registers, for sites in the middle of larger functions.
+ * vt_clone_task starts a task on a stack of its own.
+ * syscall       libc's function of that name: numbers of ours go to vt_inner.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#define VT_SITES 512
+
+#if defined(__x86_64__)
+
+	.text
+
+	.macro sites name, common
+	.balign 64
+	.globl \name
+	.hidden \name
+	.type \name, @function
+\name:
+	.cfi_startproc
+	.set nr, 0
+	.rept VT_SITES
+	.balign 16
+	movl $nr, %eax
+	jmp \common
+	.set nr, nr + 1
+	.endr
+	.cfi_endproc
+	.size \name, . - \name
+	.endm
+
+	.macro save
+	pushq %rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset %rbp, 0
+	movq %rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	pushq %rdi
+	pushq %rsi
+	pushq %rdx
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	.endm
+
+	.macro hand_over
+	pushq $0
+	pushq %r9
+	movq %r8, %r9
+	movq %r10, %r8
+	movq %rdx, %rcx
+	movq %rsi, %rdx
+	movq %rdi, %rsi
+	movl %eax, %edi
+	call vt_inner
+	.endm
+
+	.macro restore
+	leaq -48(%rbp), %rsp
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdx
+	popq %rsi
+	popq %rdi
+	popq %rbp
+	.cfi_def_cfa %rsp, 8
+	ret
+	.endm
+
+	.type common, @function
+common:
+	.cfi_startproc
+	save
+	andq $-16, %rsp
+	hand_over
+	restore
+	.cfi_endproc
+	.size common, . - common
+
+	/* The vector state: x87, SSE, AVX and AVX-512, in at most 2,752 bytes. */
+	.type common_full, @function
+common_full:
+	.cfi_startproc
+	save
+	subq $3072, %rsp
+	andq $-64, %rsp
+	movq %rsp, %r11
+	movl %eax, %ecx
+	movq %rdx, %r10
+	xorl %eax, %eax
+	movq %rax, 512(%r11)
+	movq %rax, 520(%r11)
+	movq %rax, 528(%r11)
+	movq %rax, 536(%r11)
+	movq %rax, 544(%r11)
+	movq %rax, 552(%r11)
+	movq %rax, 560(%r11)
+	movq %rax, 568(%r11)
+	movl $0xe7, %eax
+	xorl %edx, %edx
+	xsave64 (%r11)
+	movl %ecx, %eax
+	movq %r10, %rdx
+	movq -48(%rbp), %r10
+	pushq %r11
+	pushq $0
+	hand_over
+	addq $24, %rsp
+	popq %r11
+	movq %rax, %rcx
+	movl $0xe7, %eax
+	xorl %edx, %edx
+	xrstor64 (%r11)
+	movq %rcx, %rax
+	restore
+	.cfi_endproc
+	.size common_full, . - common_full
+
+	sites vt_site, common
+	sites vt_site_full, common_full
+
+	/* long vt_clone_task(long flags, void *stack, tid *, void (*body)(void *), void *arg) */
+	.globl vt_clone_task
+	.hidden vt_clone_task
+	.type vt_clone_task, @function
+vt_clone_task:
+	.cfi_startproc
+	movq %rcx, -8(%rsi)
+	movq %r8, -16(%rsi)
+	subq $16, %rsi
+	movq %rdx, %r10
+	xorl %edx, %edx
+	xorl %r8d, %r8d
+	movl $56, %eax
+	syscall
+	testq %rax, %rax
+	jz 1f
+	ret
+1:
+	.cfi_undefined %rip
+	popq %rdi
+	popq %rax
+	andq $-16, %rsp
+	call *%rax
+	hlt
+	.cfi_endproc
+	.size vt_clone_task, . - vt_clone_task
+
+	/* As libc's: fork-like numbers must not meet a frame of ours, so only known ones go to C. */
+	.globl syscall
+	.type syscall, @function
+syscall:
+	.cfi_startproc
+	leaq vt_known(%rip), %rax
+	cmpq $VT_SITES, %rdi
+	jae 2f
+	cmpb $0, (%rax, %rdi)
+	jne vt_syscall_known
+2:
+	movq %rdi, %rax
+	movq %rsi, %rdi
+	movq %rdx, %rsi
+	movq %rcx, %rdx
+	movq %r8, %r10
+	movq %r9, %r8
+	movq 8(%rsp), %r9
+	syscall
+	cmpq $-4095, %rax
+	jae 3f
+	ret
+3:
+	negl %eax
+	pushq %rax
+	.cfi_adjust_cfa_offset 8
+	call __errno_location@PLT
+	popq %rcx
+	.cfi_adjust_cfa_offset -8
+	movl %ecx, (%rax)
+	movq $-1, %rax
+	ret
+	.cfi_endproc
+	.size syscall, . - syscall
+
+#elif defined(__aarch64__)
+
+	.text
+	/* long vt_clone_task(long flags, void *stack, tid *, void (*body)(void *), void *arg) */
+	.globl vt_clone_task
+	.hidden vt_clone_task
+	.type vt_clone_task, %function
+vt_clone_task:
+	.cfi_startproc
+	stp x3, x4, [x1, #-16]!
+	mov x5, x2
+	mov x2, #0
+	mov x3, #0
+	mov x4, x5
+	mov x8, #220
+	svc #0
+	cbz x0, 1f
+	ret
+1:
+	ldp x1, x0, [sp], #16
+	blr x1
+	brk #0
+	.cfi_endproc
+	.size vt_clone_task, . - vt_clone_task
+
+#endif
+
+	.section .note.GNU-stack, "", %progbits

@@ -1,0 +1,201 @@
+/*
+ * unwinder.c - libunwind, loaded privately and rewired.
+ *
+ * Runs inside the traced process. Loaded with RTLD_LOCAL: linked in, its _Unwind_* symbols would
+ * stand before libgcc's in the program's scope and take over its exceptions.
+ *
+ * What libunwind imports is replaced where it would disturb the program: it probes memory through a
+ * pipe (two descriptors that the program could meet), maps memory through the wrapped functions,
+ * and finds modules by dl_iterate_phdr, which takes the loader's lock - a thread that holds that
+ * lock may be waiting for a lock that our caller holds. The replacements probe by a system call
+ * that only reads, map memory as the recorder's own, and ask the loader's lock-free table.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#define UNW_LOCAL_ONLY
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include "unwinder.h"
+
+#define STR2(x) #x
+#define STR(x) STR2(x)
+
+struct vt_unwinder vt_unwinder;
+
+static int (*find_object)(void *, void *); /* _dl_find_object, glibc 2.35 and later */
+
+/* glibc's struct dl_find_object, as far as it is needed. */
+struct found_object {
+	unsigned long long flags;
+	void *map_start, *map_end;
+	struct link_map *map;
+	void *eh_frame;
+	unsigned long long reserved[8];
+};
+
+/*
+ * Readable? The kernel copies a signal set of 8 bytes from the address before it finds that the
+ * operation asked for does not exist.
+ */
+static bool readable(const void *addr)
+{
+	return vt_sys4(SYS_rt_sigprocmask, ~0, (uint64_t)addr & ~7ull, 0, 8) != -EFAULT;
+}
+
+static long no_syscall(long nr, ...)
+{
+	va_list ap;
+	va_start(ap, nr);
+	va_arg(ap, int);
+	const void *addr = va_arg(ap, const void *);
+	va_end(ap);
+	if (nr == SYS_write && readable(addr))
+		return 1;
+	errno = EFAULT;
+	return -1;
+}
+
+static ssize_t no_read(int fd, void *buf, size_t n)
+{
+	(void)fd;
+	(void)buf;
+	return (ssize_t)n;
+}
+
+static ssize_t probe_write(int fd, const void *addr, size_t n)
+{
+	(void)fd;
+	(void)n;
+	return no_syscall(SYS_write, 0, addr);
+}
+
+static int no_pipe(int fd[2], int flags)
+{
+	(void)flags;
+	fd[0] = fd[1] = -1;
+	return 0;
+}
+
+static int no_close(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+static int probe_mincore(void *addr, size_t len, unsigned char *vec)
+{
+	memset(vec, 1, (len + VT_PAGE_SIZE - 1) / VT_PAGE_SIZE);
+	return readable(addr) ? 0 : -1;
+}
+
+static int probe_msync(void *addr, size_t len, int flags)
+{
+	(void)len;
+	(void)flags;
+	return readable(addr) ? 0 : -1;
+}
+
+static void *own_map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	long p = vt_own_mmap(addr, len, prot, flags, fd, (uint64_t)off);
+	return vt_is_error(p) ? MAP_FAILED : (void *)p;
+}
+
+static int own_unmap(void *addr, size_t len)
+{
+	return (int)vt_own_munmap(addr, len);
+}
+
+/* Show libunwind the one module that holds the address it looks for: the first word of its data. */
+static int iterate(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+	struct found_object o;
+	if (!find_object)
+		return dl_iterate_phdr(callback, data);
+	if (find_object(*(void **)data, &o) != 0)
+		return 0;
+	const ElfW(Ehdr) *eh = o.map_start;
+	if (memcmp(eh->e_ident, ELFMAG, SELFMAG))
+		return dl_iterate_phdr(callback, data);
+	struct dl_phdr_info info = {
+		.dlpi_addr = o.map->l_addr,
+		.dlpi_name = o.map->l_name,
+		.dlpi_phdr = (const void *)((const char *)eh + eh->e_phoff),
+		.dlpi_phnum = eh->e_phnum,
+		.dlpi_adds = 1,
+	};
+	return callback(&info, sizeof(info), data);
+}
+
+static const struct {
+	const char *name;
+	void *replacement;
+} rewired[] = {
+	{ "pipe2", no_pipe },	      { "pipe", no_pipe },	 { "read", no_read },
+	{ "write", probe_write },     { "close", no_close },	 { "syscall", no_syscall },
+	{ "mincore", probe_mincore }, { "msync", probe_msync },	 { "mmap", own_map },
+	{ "munmap", own_unmap },      { "dl_iterate_phdr", iterate },
+};
+
+static uint64_t dynamic(const struct link_map *m, int64_t tag)
+{
+	for (const ElfW(Dyn) *d = m->l_ld; d->d_tag; d++)
+		if (d->d_tag == tag)
+			return d->d_un.d_val;
+	return 0;
+}
+
+/* Point the library's imports of these names at the replacements; all of them, or say no. */
+static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint64_t size)
+{
+	const ElfW(Sym) *symbols = (const void *)dynamic(m, DT_SYMTAB);
+	const char *strings = (const void *)dynamic(m, DT_STRTAB);
+	const ElfW(Rela) *rela = (const void *)table;
+	for (size_t i = 0; i < size / sizeof(*rela); i++) {
+		const char *name = strings + symbols[ELF64_R_SYM(rela[i].r_info)].st_name;
+		uint64_t slot = m->l_addr + rela[i].r_offset;
+		for (size_t k = 0; k < sizeof(rewired) / sizeof(*rewired); k++) {
+			const void *to = rewired[k].replacement;
+			if (!strcmp(name, rewired[k].name) &&
+			    vt_sys4(SYS_pwrite64, fd, &to, sizeof(to), slot) != sizeof(to))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool rewire(void *lib)
+{
+	struct link_map *m = NULL;
+	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m)
+		return false;
+	long fd = vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	bool ok = rewire_table(m, (int)fd, dynamic(m, DT_JMPREL), dynamic(m, DT_PLTRELSZ)) &&
+		  rewire_table(m, (int)fd, dynamic(m, DT_RELA), dynamic(m, DT_RELASZ));
+	vt_sys1(SYS_close, fd);
+	return ok;
+}
+
+/* Load and rewire. While the process has one thread. False: no stacks are to be had. */
+bool vt_unwinder_load(void)
+{
+	struct vt_unwinder *u = &vt_unwinder;
+	/* Bound now: a lazily bound import would be looked up at its first use. */
+	void *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+	if (!lib || !rewire(lib))
+		return false;
+	find_object = (int (*)(void *, void *))dlsym(RTLD_DEFAULT, "_dl_find_object");
+	u->backtrace = (int (*)(void **, int))dlsym(lib, "unw_backtrace");
+	u->getcontext = (int (*)(unw_context_t *))dlsym(lib, STR(UNW_ARCH_OBJ(getcontext)));
+	u->init_local = (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
+	u->step = (int (*)(unw_cursor_t *))dlsym(lib, STR(UNW_OBJ(step)));
+	u->get_reg = (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(
+		lib, STR(UNW_OBJ(get_reg)));
+	return u->backtrace && u->getcontext && u->init_local && u->step && u->get_reg;
+}
