@@ -10,15 +10,20 @@
 #include "alloc.h"
 #include <sys/mman.h>
 
+static void append(struct vt_flux *flux, uint64_t lo, uint64_t hi)
+{
+	flux->v = vt_grow(flux->v, flux->n, &flux->cap, sizeof(*flux->v));
+	flux->v[flux->n++] = (struct vt_range){ lo, hi };
+}
+
+/* Add the pages of [start, start + len). */
 static void add_range(struct vt_flux *flux, uint64_t start, uint64_t len)
 {
 	uint64_t lo = start & ~(VT_PAGE_SIZE - 1);
 	uint64_t hi = (start + len + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
 
-	if (!len || start + len < start)
-		return;
-	flux->v = vt_grow(flux->v, flux->n, &flux->cap, sizeof(*flux->v));
-	flux->v[flux->n++] = (struct vt_range){ lo, hi };
+	if (len && hi > lo)
+		append(flux, lo, hi);
 }
 
 /* Bytes that an attached segment spans from addr on: all neighbours of one birth. */
@@ -315,15 +320,15 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 	for (size_t i = 0; i < s->n_vmas; i++)
 		if (!is_gate(&s->vmas[i]))
 			areas[n++] = s->vmas[i];
-	for (size_t i = 0; i < r->n_pending; i++)
-		add_range(flux, r->pending[i].lo, r->pending[i].hi - r->pending[i].lo);
-	r->n_pending = 0;
-	if (!r->started || flux->all_boundaries)
-		add_range(flux, 0, INT64_MAX);
-	tidy(flux);
-	/* the boundary right behind a range may have changed as well */
+	/* a call's range may change the boundary right behind it as well */
 	for (size_t i = 0; i < flux->n; i++)
 		flux->v[i].hi++;
+	for (size_t i = 0; i < r->n_pending; i++)
+		append(flux, r->pending[i].lo, r->pending[i].hi);
+	r->n_pending = 0;
+	if (!r->started || flux->all_boundaries)
+		append(flux, 0, UINT64_MAX);
+	tidy(flux);
 	uint64_t wrong = vt_model_settle(&r->model, areas, n, flux->v, flux->n, &settled);
 	free(areas);
 	r->verdict.vmas += n;

@@ -302,3 +302,8 @@ enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)
 		vt_out_of_memory();
 	return item->type;
 }
+
+const struct vt_item *vt_replay_peek(struct vt_replay *r)
+{
+	return ahead(r, 0);
+}

@@ -59,4 +59,7 @@ void vt_replay_fini(struct vt_replay *r);
  */
 enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item);
 
+/* What vt_replay_next will deliver, not applied yet; NULL at the end. Valid until then. */
+const struct vt_item *vt_replay_peek(struct vt_replay *r);
+
 #endif
