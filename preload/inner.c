@@ -18,46 +18,37 @@
 #include <linux/prctl.h>
 #include "recorder.h"
 
-/* Which system calls are ours, and as which event kind; 255: ours, but not recorded as such. */
-#define NOT_RECORDED 255
-static const struct {
-	uint16_t nr;
-	uint8_t kind;
-} calls[] = {
-	{ SYS_mmap, VT_MMAP },
-	{ SYS_munmap, VT_MUNMAP },
-	{ SYS_mprotect, VT_MPROTECT },
-	{ SYS_madvise, VT_MADVISE },
-	{ SYS_brk, VT_BRK },
-	{ SYS_mremap, VT_MREMAP },
-	{ SYS_remap_file_pages, VT_REMAP_FILE_PAGES },
-	{ SYS_shmat, VT_SHMAT },
-	{ SYS_shmdt, VT_SHMDT },
-	{ SYS_mlock, VT_MLOCK },
-	{ SYS_mlock2, VT_MLOCK2 },
-	{ SYS_munlock, VT_MUNLOCK },
-	{ SYS_mlockall, VT_MLOCKALL },
-	{ SYS_munlockall, VT_MUNLOCKALL },
-	{ SYS_msync, VT_MSYNC },
-	{ SYS_mbind, VT_MBIND },
-	{ SYS_pkey_mprotect, VT_PKEY_MPROTECT },
-	{ 462 /* mseal */, VT_MSEAL },
-	{ SYS_personality, VT_PERSONALITY },
-	{ SYS_prctl, NOT_RECORDED },
-	{ SYS_seccomp, NOT_RECORDED },
-	{ SYS_execve, NOT_RECORDED },
-	{ SYS_execveat, NOT_RECORDED },
-	{ SYS_exit_group, NOT_RECORDED },
+/*
+ * Which system calls are ours: by number, the event kind + 1; 0: not ours. Read by syscall() in
+ * thunk.S as well.
+ */
+#define NOT_RECORDED 255 /* ours, but with a treatment of its own */
+const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
+	[SYS_mmap] = VT_MMAP + 1,
+	[SYS_munmap] = VT_MUNMAP + 1,
+	[SYS_mprotect] = VT_MPROTECT + 1,
+	[SYS_madvise] = VT_MADVISE + 1,
+	[SYS_brk] = VT_BRK + 1,
+	[SYS_mremap] = VT_MREMAP + 1,
+	[SYS_remap_file_pages] = VT_REMAP_FILE_PAGES + 1,
+	[SYS_shmat] = VT_SHMAT + 1,
+	[SYS_shmdt] = VT_SHMDT + 1,
+	[SYS_mlock] = VT_MLOCK + 1,
+	[SYS_mlock2] = VT_MLOCK2 + 1,
+	[SYS_munlock] = VT_MUNLOCK + 1,
+	[SYS_mlockall] = VT_MLOCKALL + 1,
+	[SYS_munlockall] = VT_MUNLOCKALL + 1,
+	[SYS_msync] = VT_MSYNC + 1,
+	[SYS_mbind] = VT_MBIND + 1,
+	[SYS_pkey_mprotect] = VT_PKEY_MPROTECT + 1,
+	[462 /* mseal */] = VT_MSEAL + 1,
+	[SYS_personality] = VT_PERSONALITY + 1,
+	[SYS_prctl] = NOT_RECORDED,
+	[SYS_seccomp] = NOT_RECORDED,
+	[SYS_execve] = NOT_RECORDED,
+	[SYS_execveat] = NOT_RECORDED,
+	[SYS_exit_group] = NOT_RECORDED,
 };
-
-/* By system call number: 0 not ours, else index into calls + 1. Read by syscall() in thunk.S. */
-uint8_t vt_known[512] __attribute__((visibility("hidden")));
-
-__attribute__((constructor(101))) static void index_calls(void)
-{
-	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
-		vt_known[calls[i].nr] = (uint8_t)(i + 1);
-}
 
 /* A seccomp filter is about to come: what still needs files is done now, for the last time. */
 static void before_sandbox(void)
@@ -87,9 +78,9 @@ static long prctl_call(long a, long b, long c, long d, long e, long f)
 /* A system call of number nr made at a redirected site, or through syscall(). */
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
 {
-	uint8_t kind = calls[vt_known[nr] - 1].kind;
-	if (vt_likely(kind != NOT_RECORDED))
-		return vt_call(kind, VT_EV_INNER, nr, a, b, c, d, e, f);
+	uint8_t known = vt_known[nr];
+	if (vt_likely(known != NOT_RECORDED))
+		return vt_call(known - 1, VT_EV_INNER, nr, a, b, c, d, e, f);
 	switch (nr) {
 	case SYS_prctl:
 		return prctl_call(a, b, c, d, e, f);
@@ -192,9 +183,8 @@ static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, c
 	vt_text_str(&t, "+0x");
 	vt_text_hex(&t, (uint64_t)at - l->base);
 	vt_text_str(&t, " ");
-	uint8_t kind = calls[vt_known[nr] - 1].kind;
-	if (kind != NOT_RECORDED) {
-		vt_text_str(&t, vt_kinds[kind].name);
+	if (vt_known[nr] != NOT_RECORDED) {
+		vt_text_str(&t, vt_kinds[vt_known[nr] - 1].name);
 	} else {
 		vt_text_str(&t, "system call ");
 		vt_text_u64(&t, nr);

@@ -49,6 +49,8 @@ struct vt_cache_slot {
 };
 #define VT_CACHE_SLOTS 8192
 
+#define VT_MAX_OWN 32
+
 struct vt_recorder {
 	/* Read by every call. */
 	_Atomic bool on;                 /* recording */
@@ -98,7 +100,7 @@ struct vt_recorder {
 	uint32_t n_files;
 	uint8_t *arena, *arena_end;
 	uint8_t *helper_stack;
-	struct vt_range own[16]; /* mappings of the recorder at the start */
+	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
 	uint64_t unseen;
 	uint64_t text_lo, text_hi; /* of this library */
@@ -114,6 +116,7 @@ void vt_unlock(void);
 void *vt_arena_alloc(size_t bytes);
 bool vt_arena_reserve(size_t bytes);
 long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off);
+long vt_own_memory(size_t len);
 long vt_own_munmap(void *addr, size_t len);
 
 /* ring.c - slots. A claimed slot is finished by vt_slot_done. */

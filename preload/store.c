@@ -147,7 +147,7 @@ static void *map(void *at, uint64_t size, int fd, uint64_t off)
 		return NULL;
 	}
 	vt_sys3(SYS_madvise, p, size, MADV_DONTFORK);
-	if (vt.n_own < 16)
+	if (vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + size };
 	return (void *)p;
 }

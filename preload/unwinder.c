@@ -101,7 +101,8 @@ static int probe_msync(void *addr, size_t len, int flags)
 
 static void *own_map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	long p = vt_own_mmap(addr, len, prot, flags, fd, (uint64_t)off);
+	bool plain = !addr && fd < 0 && prot == (PROT_READ | PROT_WRITE);
+	long p = plain ? vt_own_memory(len) : vt_own_mmap(addr, len, prot, flags, fd, (uint64_t)off);
 	return vt_is_error(p) ? MAP_FAILED : (void *)p;
 }
 

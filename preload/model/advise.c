@@ -1,0 +1,133 @@
+/*
+ * advise.c - madvise and process_madvise: what changes an area, what only drops contents.
+ *
+ * One table from advice to effect. Follows madvise_walk_vmas: holes are passed over (the call then
+ * fails with ENOMEM), any other refusal ends the walk. Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+
+#include "internal.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#define MADV_GUARD_INSTALL_ 102
+
+struct advice {
+	uint32_t clear, set;
+	uint32_t refused; /* areas with one of these flags are refused with EINVAL */
+	uint32_t spared;  /* areas with one of these are left alone without an error */
+	bool private_anonymous; /* refused on anything else */
+	bool discards;
+	bool touches;  /* gives every area an anon_vma */
+};
+
+#define KSM_SPARED                                                                                 \
+	(VT_VM(SHARED) | VT_VM(MAYSHARE) | VT_VM_SPECIAL | VT_VM(HUGETLB) | VT_VM(DROPPABLE))
+
+static const struct advice advices[] = {
+	[MADV_NORMAL] = { .clear = VT_VM(RAND_READ) | VT_VM(SEQ_READ) },
+	[MADV_RANDOM] = { .clear = VT_VM(SEQ_READ), .set = VT_VM(RAND_READ) },
+	[MADV_SEQUENTIAL] = { .clear = VT_VM(RAND_READ), .set = VT_VM(SEQ_READ) },
+	[MADV_DONTNEED] = { .refused = VT_VM(LOCKED) | VT_VM(PFNMAP), .discards = true },
+	[MADV_FREE] = { .refused = VT_VM(LOCKED) | VT_VM(PFNMAP) | VT_VM(HUGETLB),
+			.private_anonymous = true,
+			.discards = true },
+	[MADV_REMOVE] = { .refused = VT_VM(LOCKED), .discards = true },
+	[MADV_DONTFORK] = { .set = VT_VM(DONTCOPY) },
+	[MADV_DOFORK] = { .clear = VT_VM(DONTCOPY), .refused = VT_VM(IO) },
+	[MADV_MERGEABLE] = { .set = VT_VM(MERGEABLE), .spared = KSM_SPARED },
+	[MADV_UNMERGEABLE] = { .clear = VT_VM(MERGEABLE) },
+	[MADV_HUGEPAGE] = { .clear = VT_VM(NOHUGEPAGE),
+			    .set = VT_VM(HUGEPAGE),
+			    .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
+	[MADV_NOHUGEPAGE] = { .clear = VT_VM(HUGEPAGE),
+			      .set = VT_VM(NOHUGEPAGE),
+			      .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
+	[MADV_DONTDUMP] = { .set = VT_VM(DONTDUMP) },
+	[MADV_DODUMP] = { .clear = VT_VM(DONTDUMP),
+			  .refused = VT_VM_SPECIAL | VT_VM(DROPPABLE) },
+	[MADV_WIPEONFORK] = { .set = VT_VM(WIPEONFORK), .private_anonymous = true },
+	[MADV_KEEPONFORK] = { .clear = VT_VM(WIPEONFORK), .refused = VT_VM(DROPPABLE) },
+	[MADV_POPULATE_WRITE] = { .touches = true },
+	[MADV_DONTNEED_LOCKED] = { .refused = VT_VM(PFNMAP), .discards = true },
+	[MADV_GUARD_INSTALL_] = { .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) | VT_VM(LOCKED),
+				  .discards = true,
+				  .touches = true },
+};
+
+static bool refuses(const struct vt_model *m, const struct vt_extent *x, const struct advice *v)
+{
+	if (x->flags & VT_VM(HUGETLB) && v->refused & VT_VM(DONTEXPAND) &&
+	    !(v->refused & VT_VM(HUGETLB)))
+		return x->flags & v->refused & ~VT_VM(DONTEXPAND);
+	return x->flags & v->refused ||
+	       (v->private_anonymous && (x->file || !vt_is_anonymous(m, x)));
+}
+
+static void advise(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		   struct vt_change *c, const void *arg)
+{
+	const struct advice *v = arg;
+	(void)anon;
+	if (!refuses(a->m, x, v) && !(x->flags & v->spared))
+		c->flags = (c->flags & ~v->clear) | v->set;
+}
+
+/* Where a failed call ended: at the first area that refuses it. */
+static uint64_t refused_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
+			     const struct advice *v)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		if (refuses(m, x, v))
+			return vt_max(x->start, lo);
+	return lo;
+}
+
+/* anon_vma_prepare on every area of the range (guard markers, pages made for writing). */
+static void touch_areas(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	while (x && x->start < hi) {
+		uint32_t anon = vt_anon_of_area(x);
+		if (!(x->flags & VT_VM(SHARED)) && !(anon & VT_ANON_TOUCHED))
+			vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED |
+						    (anon & VT_ANON_FORKED));
+		x = vt_extent_next(vt_area_tail(x));
+	}
+}
+
+int vt_apply_madvise(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), which = ev->a[2];
+
+	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo ||
+	    which >= sizeof(advices) / sizeof(advices[0]))
+		return 0;
+	const struct advice *v = &advices[which];
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	if (ev->kind == VT_PROCESS_MADVISE && ev->ret > 0)
+		hi = vt_min(hi, lo + vt_page_up((uint64_t)ev->ret));
+	else if (ev->ret == -ENOMEM && vt_hole_in(m, lo, hi) < hi)
+		; /* holes were passed over, the rest was done */
+	else if (ev->ret)
+		hi = refused_from(m, lo, hi, v);
+	if (hi == lo)
+		return 0;
+	if (v->discards)
+		vt_observe(a, lo, hi, VT_PIECE_DISCARDED);
+	if (v->touches && !ev->ret)
+		touch_areas(m, lo, hi);
+	if (!v->set && !v->clear)
+		return 0;
+	return vt_change_range(a, lo, hi, advise, v);
+}

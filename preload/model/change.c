@@ -1,0 +1,235 @@
+/*
+ * change.c - calls that change attributes of a range: mprotect, pkey_mprotect, mbind, mseal, the
+ * memory calls of prctl, and the limits.
+ *
+ * Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <linux/personality.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "internal.h"
+
+struct protection {
+	uint32_t access;
+	int pkey; /* -1: leave it */
+	bool read_implies_exec;
+};
+
+/* mprotect_fixup: the new flags, and VM_ACCOUNT, which pages never touched give back. */
+static void protect(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		    struct vt_change *c, const void *arg)
+{
+	const struct protection *p = arg;
+	uint32_t old = x->flags, access = p->access;
+
+	if (p->read_implies_exec && old & VT_VM(MAYEXEC))
+		access |= VT_VM(EXEC);
+	uint32_t new = (old & ~(uint32_t)VT_VM_ACCESS) | access;
+	if (p->pkey >= 0)
+		c->pkey = (uint8_t)p->pkey;
+	if (new == old && c->pkey == x->pkey)
+		return;
+	if (new & VT_VM(WRITE)) {
+		c->account_unsure = false;
+		if (!(old & (VT_VM(ACCOUNT) | VT_VM(WRITE) | VT_VM(HUGETLB) | VT_VM(SHARED) |
+			     VT_VM(NORESERVE))))
+			new |= VT_VM(ACCOUNT);
+	} else if (old & VT_VM(ACCOUNT) && vt_is_anonymous(a->m, x)) {
+		if (!anon)
+			new &= ~(uint32_t)VT_VM(ACCOUNT);
+		c->account_unsure = anon && !(anon & VT_ANON_TOUCHED);
+	}
+	c->flags = new;
+}
+
+/* The first extent in [lo, hi) whose mapping forbids the access; hi: none is known to. */
+static uint64_t forbidden_from(const struct vt_model *m, uint64_t lo, uint64_t hi, uint32_t access)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		if (access & ~(x->flags >> VT_VM_MAYREAD_BIT))
+			return vt_max(x->start, lo);
+	return hi;
+}
+
+/* Where a refused mprotect stopped; *known: whether the error tells. */
+static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, uint32_t access,
+			   bool *known)
+{
+	const struct vt_model *m = a->m;
+	uint64_t at = hi;
+	struct vt_extent *x = vt_model_find(m, lo);
+
+	*known = true;
+	switch (-a->ev->ret) {
+	case ENOMEM:
+		at = vt_hole_in(m, lo, hi);
+		break;
+	case EACCES:
+		at = forbidden_from(m, lo, hi, access);
+		break;
+	case EPERM:
+		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
+			x = vt_extent_next(x);
+		at = x ? vt_min(vt_max(x->start, lo), hi) : hi;
+		break;
+	default:
+		return lo;
+	}
+	if (at < hi)
+		return at;
+	/* something else stopped it: in one area nothing can have changed before */
+	x = vt_model_find(m, lo);
+	*known = x && vt_area_tail(x)->end >= hi;
+	return lo;
+}
+
+int vt_apply_mprotect(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), prot = ev->a[2];
+	struct protection p = { .pkey = ev->kind == VT_PKEY_MPROTECT ? (int)ev->a[3] : -1,
+				.read_implies_exec = prot & PROT_READ &&
+						     m->personality & READ_IMPLIES_EXEC };
+
+	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo)
+		return 0;
+	p.access = (prot & PROT_READ ? VT_VM(READ) : 0) | (prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
+		   (prot & PROT_EXEC ? VT_VM(EXEC) : 0);
+	if (prot & PROT_GROWSDOWN) {
+		struct vt_extent *x = vt_model_find(m, lo);
+		if (x && x->flags & VT_VM(GROWSDOWN) && x->start < hi)
+			lo = vt_area_head(x)->start;
+	}
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	if (ev->ret) {
+		bool known;
+		hi = stopped_at(a, lo, hi, p.access, &known);
+		if (!known)
+			a->fx->contradiction |= VT_CONTRA_FAILED;
+	} else if (vt_hole_in(m, lo, hi) < hi) {
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+	}
+	return vt_change_range(a, lo, hi, protect, &p);
+}
+
+static void set_policy(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		       struct vt_change *c, const void *arg)
+{
+	(void)a;
+	(void)x;
+	(void)anon;
+	c->policy = *(const uint16_t *)arg;
+}
+
+/* A policy's number: equal mode and node mask give the same one; 0 is the default policy. */
+static uint16_t policy_id(uint64_t mode, uint64_t mask)
+{
+	if (!mode)
+		return 0;
+	uint64_t h = (mode * 0x9e3779b97f4a7c15ULL) ^ (mask * 0xc2b2ae3d27d4eb4fULL);
+	h ^= h >> 32;
+	h ^= h >> 16;
+	return (uint16_t)h ? (uint16_t)h : 1;
+}
+
+int vt_apply_mbind(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
+	uint16_t policy = policy_id(ev->a[2], ev->a[3]);
+	if (ev->ret || hi <= lo)
+		return 0;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	return vt_change_range(a, lo, hi, set_policy, &policy);
+}
+
+static void seal(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		 struct vt_change *c, const void *arg)
+{
+	(void)a;
+	(void)x;
+	(void)anon;
+	(void)arg;
+	c->flags |= VT_VM(SEALED);
+}
+
+int vt_apply_mseal(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
+	if (ev->ret || hi <= lo)
+		return 0;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	if (vt_hole_in(a->m, lo, hi) < hi)
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+	return vt_change_range(a, lo, hi, seal, NULL);
+}
+
+static void set_name(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		     struct vt_change *c, const void *arg)
+{
+	(void)anon;
+	/* only anonymous memory is named (madvise_set_anon_name) */
+	if (!x->file || vt_file_kind(a->m, x->file) == VT_FILE_SHM_ANON)
+		c->name = *(const uint16_t *)arg;
+}
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+/* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name): the name is known by its address. */
+int vt_apply_prctl(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[2], hi = lo + vt_page_up(ev->a[3]);
+	if (ev->ret || ev->a[0] != PR_SET_VMA || ev->a[1] != PR_SET_VMA_ANON_NAME || hi <= lo)
+		return 0;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	uint16_t name = ev->a[4] ? policy_id(1, ev->a[4]) : 0;
+	return vt_change_range(a, lo, hi, set_name, &name);
+}
+
+int vt_apply_setrlimit(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model_config *c = &a->m->config;
+	if (ev->ret)
+		return 0;
+	switch (ev->a[0]) {
+	case RLIMIT_AS:
+		c->rlimit_as = ev->a[1];
+		break;
+	case RLIMIT_DATA:
+		c->rlimit_data = ev->a[1];
+		break;
+	case RLIMIT_STACK:
+		c->rlimit_stack = ev->a[1];
+		break;
+	case RLIMIT_MEMLOCK:
+		c->rlimit_memlock = ev->a[1];
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+int vt_apply_personality(struct vt_apply *a)
+{
+	/* 0xffffffff only asks */
+	if (!vt_is_error(a->ev->ret) && (uint32_t)a->ev->a[0] != UINT32_MAX)
+		a->m->personality = (uint32_t)a->ev->a[0];
+	return 0;
+}

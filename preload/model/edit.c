@@ -1,0 +1,318 @@
+/*
+ * edit.c - the three edits that every call is made of: unmap a range, insert a mapping, change the
+ * attributes of a range.
+ *
+ * Owns the order of things inside one edit: observer first, then cuts, then boundaries and labels.
+ * Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "internal.h"
+
+/* Tell the observer of every piece of [lo, hi). */
+void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
+{
+	const struct vt_model *m = a->m;
+	if (!m->observe)
+		return;
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		m->observe(m->observe_ctx, a->ev, x, vt_max(x->start, lo), vt_min(x->end, hi),
+			   fate);
+}
+
+/* The first address in [lo, hi) that nothing is mapped at; hi if there is none. */
+uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start <= lo && lo < hi; x = vt_extent_next(x))
+		lo = x->end;
+	return vt_min(lo, hi);
+}
+
+/* split_vma at addr, where the area goes on across it: both parts keep the label. */
+static int split_area(struct vt_apply *a, uint64_t addr)
+{
+	struct vt_model *m = a->m;
+	if (vt_cut(m, addr))
+		return -ENOMEM;
+	struct vt_extent *x = vt_model_find(m, addr);
+	if (!x || x->start != addr || x->boundary != VT_BOUNDARY_MERGED)
+		return 0;
+	struct vt_extent *prev = vt_extent_prev(x);
+	prev->anon = x->anon = vt_anon_of_area(x);
+	vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
+	a->fx->splits++;
+	return 0;
+}
+
+/*
+ * Unmap [lo, hi) (vms_gather_munmap_vmas and what follows), telling the observer the fate.
+ */
+int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, lo);
+	if (!x || x->start >= hi)
+		return 0;
+	vt_observe(a, lo, hi, fate);
+	if (split_area(a, lo) || split_area(a, hi))
+		return -ENOMEM;
+	x = vt_model_find(m, lo);
+	while (x && x->start < hi) {
+		struct vt_extent *next = vt_extent_next(x);
+		vt_extent_unlink(m, x);
+		x = next;
+	}
+	if (x)
+		vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
+	return 0;
+}
+
+/* x as it would be if it had been moved before any of its pages was touched (copy_vma). */
+static struct vt_extent untouched_move(const struct vt_extent *x)
+{
+	struct vt_extent u = *x;
+	u.pgoff = x->start >> VT_PAGE_SHIFT;
+	u.identity &= ~VT_ID_PGOFF;
+	return u;
+}
+
+struct verdict {
+	enum vt_boundary left, right;
+};
+
+/* vma_merge_new_range's question for [l, r] between prev and next (NULL: not touching). */
+static struct verdict ask(const struct vt_model *m, struct vt_extent *prev, struct vt_side l,
+			  struct vt_side r, struct vt_extent *next)
+{
+	struct verdict v = { VT_BOUNDARY_SPLIT, VT_BOUNDARY_SPLIT };
+	if (prev)
+		v.left = vt_can_merge(m, vt_side_of(m, prev), l);
+	if (next)
+		v.right = vt_can_merge(m, r, vt_side_of(m, next));
+	if (v.left != VT_BOUNDARY_SPLIT && v.right != VT_BOUNDARY_SPLIT)
+		v.right = vt_merge_right(m, vt_side_of(m, prev), v.left, vt_side_of(m, next),
+					 v.right);
+	return v;
+}
+
+static enum vt_boundary either(enum vt_boundary a, enum vt_boundary b)
+{
+	return a == b ? a : VT_BOUNDARY_UNDETERMINED;
+}
+
+/*
+ * Merge a new area, linked as [first, last] with split boundaries around it and its label in place,
+ * with its neighbours (vma_merge_new_range, vma_merge_copied_range). with_next: also with the one
+ * after it (brk does not). moved: VT_ID_PGOFF in its identity comes from this very move.
+ */
+void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first, struct vt_extent *last,
+		       bool with_next, bool moved)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *prev = vt_adjacent_prev(first);
+	struct vt_extent *next = with_next ? vt_adjacent_next(last) : NULL;
+	if (prev || next) {
+		bool touchable = first->anon && vt_anon_touchable(m, first);
+		struct vt_side l = { first, first->anon, touchable };
+		struct vt_side r = { last, first->anon, touchable };
+		struct verdict v;
+		if (moved && first->identity & VT_ID_PGOFF) {
+			struct vt_extent uf = untouched_move(first), ul = untouched_move(last);
+			struct vt_extent tf = *first, tl = *last;
+			tf.identity &= ~VT_ID_PGOFF;
+			tl.identity &= ~VT_ID_PGOFF;
+			struct verdict u = ask(m, prev, (struct vt_side){ &uf, 0, false },
+					       (struct vt_side){ &ul, 0, false }, next);
+			l.x = &tf;
+			r.x = &tl;
+			v = ask(m, prev, l, r, next);
+			v.left = either(v.left, u.left);
+			v.right = either(v.right, u.right);
+		} else {
+			v = ask(m, prev, l, r, next);
+		}
+		if (v.left != VT_BOUNDARY_SPLIT)
+			vt_join(a, first, v.left);
+		if (v.right != VT_BOUNDARY_SPLIT)
+			vt_join(a, next, v.right);
+	}
+	vt_anon_wake(m, first);
+}
+
+/*
+ * Map what like describes in a place that is free. with_next: see above. Returns the extent, or
+ * NULL when memory ran out.
+ */
+struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,
+				    bool with_next)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_extent_new(m);
+	if (!x)
+		return NULL;
+	*x = *like;
+	x->anon = 0;
+	x->boundary = VT_BOUNDARY_SPLIT;
+	struct vt_extent *next = vt_model_find(m, x->start);
+	vt_extent_link(m, next ? vt_extent_prev(next) : vt_model_last(m), next, x);
+	vt_merge_new_area(a, x, x, with_next, false);
+	if (m->observe)
+		m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_BORN);
+	return x;
+}
+
+/* A piece of one area under change: [first, after) in the list. */
+struct piece {
+	struct vt_extent *first, *last, *after;
+	bool left_inside, right_inside; /* the area goes on before, after it */
+	uint32_t anon;
+	bool touchable; /* before the change */
+};
+
+static void change_identity(struct vt_extent *x, bool account_unsure, uint32_t number)
+{
+	uint32_t unsure = x->identity & VT_ID_UNSURE & ~VT_ID_ACCOUNT;
+	if (account_unsure)
+		unsure |= VT_ID_ACCOUNT;
+	else if (!(x->identity & VT_ID_ACCOUNT))
+		return;
+	x->identity = unsure || x->file ? unsure | number : 0;
+}
+
+static void change_extents(struct vt_apply *a, const struct piece *p, const struct vt_change *c)
+{
+	struct vt_model *m = a->m;
+	uint32_t number = 0;
+	if (c->account_unsure || p->first->identity & VT_ID_ACCOUNT)
+		number = vt_identity_new(m);
+	for (struct vt_extent *x = p->first; x != p->after; x = vt_extent_next(x)) {
+		if (m->observe)
+			m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_CHANGED);
+		vt_uncharge(m, x, vt_extent_pages(x));
+		x->flags = c->flags;
+		x->policy = c->policy;
+		x->name = c->name;
+		x->pkey = c->pkey;
+		vt_charge(m, x, vt_extent_pages(x));
+		if (number)
+			change_identity(x, c->account_unsure, number);
+	}
+}
+
+/* Nobody can write to the piece any more: what it shares with the rest of its area is frozen. */
+static void freeze(struct vt_apply *a, const struct piece *p)
+{
+	struct vt_model *m = a->m;
+	uint32_t label = vt_anon_new_label(m) | (p->anon & VT_ANON_FORKED);
+	if (p->left_inside)
+		vt_anon_set_area(vt_extent_prev(p->first), label);
+	if (p->right_inside)
+		vt_anon_set_area(p->after, label);
+	vt_anon_set_area(p->first, label);
+}
+
+/* vma_merge_existing_range after the piece has changed: its two boundaries and its label. */
+static void settle_piece(struct vt_apply *a, const struct piece *p)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *prev = p->left_inside ? NULL : vt_adjacent_prev(p->first);
+	struct vt_extent *next = p->after;
+	if (p->right_inside || (next && next->start != p->last->end))
+		next = NULL;
+	enum vt_boundary lb = VT_BOUNDARY_SPLIT, rb = VT_BOUNDARY_SPLIT;
+	bool whole = !p->left_inside && !p->right_inside;
+	if (whole && !vt_can_remove(m, p->first))
+		prev = next = NULL;
+	if (prev)
+		lb = vt_can_merge(m, vt_side_of(m, prev),
+				  (struct vt_side){ p->first, p->anon, p->touchable });
+	if (next)
+		rb = vt_can_merge(m, (struct vt_side){ p->last, p->anon, p->touchable },
+				  vt_side_of(m, next));
+	if (lb != VT_BOUNDARY_SPLIT && rb != VT_BOUNDARY_SPLIT)
+		rb = vt_merge_right(m, vt_side_of(m, prev), lb, vt_side_of(m, next), rb);
+
+	p->first->anon = p->last->anon = p->anon;
+	if (p->left_inside) {
+		vt_extent_prev(p->first)->anon = p->anon;
+		a->fx->splits++;
+	}
+	if (p->right_inside) {
+		p->after->anon = p->anon;
+		a->fx->splits++;
+	}
+	vt_set_boundary(m, p->first, VT_BOUNDARY_SPLIT);
+	if (p->after)
+		vt_set_boundary(m, p->after, VT_BOUNDARY_SPLIT);
+	if (lb != VT_BOUNDARY_SPLIT)
+		vt_join(a, p->first, lb);
+	if (rb != VT_BOUNDARY_SPLIT)
+		vt_join(a, p->after, rb);
+	bool doubtful = lb == VT_BOUNDARY_UNDETERMINED || rb == VT_BOUNDARY_UNDETERMINED;
+	if (p->touchable && !vt_anon_touchable(m, p->first) && !doubtful && p->anon &&
+	    !(p->anon & VT_ANON_TOUCHED))
+		freeze(a, p);
+	vt_anon_wake(m, p->first);
+}
+
+static struct vt_change change_of(const struct vt_extent *x)
+{
+	return (struct vt_change){ x->flags, x->policy, x->name, x->pkey,
+				   x->identity & VT_ID_ACCOUNT };
+}
+
+static bool same_change(const struct vt_change *a, const struct vt_change *b)
+{
+	return a->flags == b->flags && a->policy == b->policy && a->name == b->name &&
+	       a->pkey == b->pkey && a->account_unsure == b->account_unsure;
+}
+
+/*
+ * Change every area's part of [lo, hi) as the call's own function says, area by area as the kernel
+ * does (vma_modify_flags and kin). Holes are passed over; the caller ends hi before the first one
+ * where the kernel stops there.
+ */
+int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn change,
+		    const void *arg)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, lo);
+	bool changed = false;
+
+	while (x && x->start < hi) {
+		uint32_t anon = vt_anon_of_area(x);
+		struct vt_change old = change_of(x), c = old;
+		change(a, x, anon, &c, arg);
+		if (same_change(&old, &c)) {
+			x = vt_extent_next(vt_area_tail(x));
+			continue;
+		}
+		changed = true;
+		struct piece p = { .anon = anon, .touchable = vt_anon_touchable(m, x) };
+		if (x->start < lo) {
+			if (vt_cut(m, lo))
+				return -ENOMEM;
+			x = vt_extent_next(x);
+		}
+		p.first = p.last = x;
+		for (p.after = vt_extent_next(x);
+		     p.after && p.after->start < hi && p.after->boundary == VT_BOUNDARY_MERGED;
+		     p.after = vt_extent_next(p.after))
+			p.last = p.after;
+		if (p.last->end > hi) {
+			if (vt_cut(m, hi))
+				return -ENOMEM;
+			p.after = vt_extent_next(p.last);
+		}
+		p.left_inside = p.first->boundary == VT_BOUNDARY_MERGED;
+		p.right_inside = p.after && p.after->boundary == VT_BOUNDARY_MERGED;
+		change_extents(a, &p, &c);
+		settle_piece(a, &p);
+		x = p.after;
+	}
+	if (changed)
+		vt_fuse_range(m, lo, hi);
+	return 0;
+}

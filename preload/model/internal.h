@@ -1,0 +1,218 @@
+/*
+ * internal.h - what the files of the model share among themselves, and with nobody else.
+ *
+ * Runs inside the traced process: no malloc, no stdio, no locks, no system calls.
+ *
+ * Layers, lower first:
+ *   tree.c    order and gaps: the augmented red-black tree, knows nothing of mappings
+ *   extent.c  extents: memory, cut, fuse, walk
+ *   charge.c  the counters: total_vm and kin, accountable_mapping
+ *   merge.c   the boundary between two neighbours: vma_merge's conditions
+ *   anon.c    what is known of an area's anon_vma
+ *   edit.c    the three edits every call is made of: unmap a range, insert a mapping, change one
+ *   map.c change.c move.c place.c snapshot.c   the calls
+ *   apply.c   the table from event kind to call
+ *
+ * Any function that returns int returns 0, or -ENOMEM after which vt_model.broken is set.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_MODEL_INTERNAL_H
+#define VMTRAIL_MODEL_INTERNAL_H
+
+#include <errno.h>
+#include <string.h>
+#include <vmtrail/model.h>
+
+#define VT_HIDDEN __attribute__((visibility("hidden")))
+#define VT_PMD_SIZE (1UL << 21)
+#define VT_KERNEL(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor) << 8)
+
+/* Flag sets under the kernel's names. */
+#define VT_VM_ACCESS (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))
+#define VT_VM_MAY (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
+#define VT_VM_SPECIAL (VT_VM(IO) | VT_VM(DONTEXPAND) | VT_VM(PFNMAP) | VT_VM(MIXEDMAP))
+#define VT_VM_LOCKED_MASK (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))
+
+/*
+ * vt_extent.anon of the first and last extent of an area (those between may be stale).
+ *
+ * A label stands for an anon_vma nobody has seen. 0: the area certainly has none. Otherwise the
+ * area has none or some anon_vma, and this holds: if an area that nobody can write to has an
+ * anon_vma, every other area with the same label has the same one. TOUCHED: the area certainly has
+ * one, the same in all areas with this label. FORKED: its chain may hold more than one anon_vma.
+ */
+#define VT_ANON_TOUCHED 0x80000000U
+#define VT_ANON_FORKED 0x40000000U
+#define VT_ANON_LABEL_MAX 0x3fffffffU
+
+/*
+ * vt_extent.identity: extents with equal identities agree in everything the model cannot see of
+ * them. The bits say what that is; the rest is a number. KNOWN_FILE: the number is the file id and
+ * stands for one open file description.
+ */
+#define VT_ID_HIDDEN_FLAGS 0x80000000U /* from a snapshot that shows protection only */
+#define VT_ID_ACCOUNT 0x40000000U      /* VM_ACCOUNT depends on whether a page was touched */
+#define VT_ID_PGOFF 0x20000000U        /* moved: the offset depends on it, too */
+#define VT_ID_KNOWN_FILE 0x10000000U
+#define VT_ID_UNSURE (VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF)
+#define VT_ID_NUMBER_MAX 0x0fffffffU
+
+/* One event being applied. */
+struct vt_apply {
+	struct vt_model *m;
+	const struct vt_event *ev;
+	struct vt_effect *fx;
+};
+
+static inline uint64_t vt_page_up(uint64_t v)
+{
+	return (v + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+}
+
+static inline uint64_t vt_page_down(uint64_t v)
+{
+	return v & ~(VT_PAGE_SIZE - 1);
+}
+
+static inline uint64_t vt_extent_pages(const struct vt_extent *x)
+{
+	return (x->end - x->start) >> VT_PAGE_SHIFT;
+}
+
+static inline uint64_t vt_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t vt_max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline enum vt_file_kind vt_file_kind(const struct vt_model *m, uint32_t file)
+{
+	return file < m->file_cap ? (enum vt_file_kind)m->file_kinds[file] : VT_FILE_REGULAR;
+}
+
+/* vma_is_anonymous: no vm_ops. Private /dev/zero keeps its file, but is anonymous memory. */
+static inline bool vt_is_anonymous(const struct vt_model *m, const struct vt_extent *x)
+{
+	if (x->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE)))
+		return false;
+	return !x->file || vt_file_kind(m, x->file) == VT_FILE_ZERO;
+}
+
+/* tree.c */
+VT_HIDDEN void vt_tree_insert(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+			      struct vt_extent *x);
+VT_HIDDEN void vt_tree_erase(struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN void vt_tree_refresh(struct vt_extent *x);
+VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
+VT_HIDDEN void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes);
+VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
+VT_HIDDEN struct vt_extent *vt_area_head(struct vt_extent *x);
+VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
+
+/* extent.c */
+VT_HIDDEN struct vt_extent *vt_extent_new(struct vt_model *m);
+VT_HIDDEN void vt_extent_release(struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN void vt_slabs_free(struct vt_model *m);
+VT_HIDDEN void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+			      struct vt_extent *x);
+VT_HIDDEN void vt_extent_unlink(struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b);
+VT_HIDDEN int vt_cut(struct vt_model *m, uint64_t addr);
+VT_HIDDEN struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right);
+VT_HIDDEN void vt_fuse_range(struct vt_model *m, uint64_t lo, uint64_t hi);
+VT_HIDDEN struct vt_extent *vt_adjacent_prev(const struct vt_extent *x);
+VT_HIDDEN struct vt_extent *vt_adjacent_next(const struct vt_extent *x);
+
+/* charge.c */
+VT_HIDDEN void vt_charge(struct vt_model *m, const struct vt_extent *x, uint64_t pages);
+VT_HIDDEN void vt_uncharge(struct vt_model *m, const struct vt_extent *x, uint64_t pages);
+VT_HIDDEN bool vt_accountable_mapping(const struct vt_model *m, uint32_t file, uint32_t flags);
+VT_HIDDEN uint32_t vt_lockable(uint32_t flags);
+
+/* anon.c */
+VT_HIDDEN uint32_t vt_anon_new_label(struct vt_model *m);
+VT_HIDDEN uint32_t vt_identity_new(struct vt_model *m);
+VT_HIDDEN uint32_t vt_anon_of_area(struct vt_extent *x);
+VT_HIDDEN void vt_anon_set_area(struct vt_extent *x, uint32_t label);
+VT_HIDDEN bool vt_anon_touchable(const struct vt_model *m, const struct vt_extent *x);
+VT_HIDDEN void vt_anon_wake(struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN void vt_anon_touched(struct vt_model *m, uint64_t lo, uint64_t hi);
+VT_HIDDEN enum vt_boundary vt_anon_compatible(const struct vt_model *m, uint32_t a, bool a_touchable,
+					      uint32_t b, bool b_touchable);
+
+/* merge.c */
+struct vt_side {
+	const struct vt_extent *x; /* attributes */
+	uint32_t anon;             /* its area's label */
+	bool touchable;            /* when the label was last true */
+};
+VT_HIDDEN struct vt_side vt_side_of(const struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN enum vt_boundary vt_can_merge(const struct vt_model *m, struct vt_side l,
+					struct vt_side r);
+VT_HIDDEN enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev,
+					  enum vt_boundary lb, struct vt_side next,
+					  enum vt_boundary rb);
+VT_HIDDEN bool vt_can_remove(const struct vt_model *m, const struct vt_extent *x);
+VT_HIDDEN void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b);
+
+/* edit.c */
+VT_HIDDEN int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi,
+			     enum vt_piece_fate fate);
+VT_HIDDEN void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first,
+				 struct vt_extent *last, bool with_next, bool moved);
+VT_HIDDEN struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,
+					      bool with_next);
+
+/* What a call makes of an area: the new flags and the rest. */
+struct vt_change {
+	uint32_t flags;
+	uint16_t policy, name;
+	uint8_t pkey;
+	bool account_unsure; /* VM_ACCOUNT depends on touched pages from now on */
+};
+/* Fills c for the area that x belongs to, whose label is anon; c holds what it has now. */
+typedef void (*vt_change_fn)(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+			     struct vt_change *c, const void *arg);
+VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn change,
+			      const void *arg);
+VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
+VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
+
+/* map.c */
+VT_HIDDEN int vt_apply_mmap(struct vt_apply *a);
+VT_HIDDEN int vt_apply_munmap(struct vt_apply *a);
+VT_HIDDEN int vt_apply_brk(struct vt_apply *a);
+VT_HIDDEN int vt_apply_shmat(struct vt_apply *a);
+VT_HIDDEN int vt_apply_shmdt(struct vt_apply *a);
+VT_HIDDEN int vt_apply_remap_file_pages(struct vt_apply *a);
+
+/* change.c */
+VT_HIDDEN int vt_apply_mprotect(struct vt_apply *a);
+VT_HIDDEN int vt_apply_mbind(struct vt_apply *a);
+VT_HIDDEN int vt_apply_mseal(struct vt_apply *a);
+VT_HIDDEN int vt_apply_prctl(struct vt_apply *a);
+VT_HIDDEN int vt_apply_setrlimit(struct vt_apply *a);
+VT_HIDDEN int vt_apply_personality(struct vt_apply *a);
+
+/* advise.c */
+VT_HIDDEN int vt_apply_madvise(struct vt_apply *a);
+
+/* lock.c */
+VT_HIDDEN int vt_apply_mlock(struct vt_apply *a);
+VT_HIDDEN int vt_apply_munlock(struct vt_apply *a);
+VT_HIDDEN int vt_apply_mlockall(struct vt_apply *a);
+VT_HIDDEN int vt_apply_munlockall(struct vt_apply *a);
+
+/* snapshot.c */
+VT_HIDDEN int vt_apply_unseen_map(struct vt_apply *a);
+VT_HIDDEN int vt_apply_unseen_unmap(struct vt_apply *a);
+
+/* move.c */
+VT_HIDDEN int vt_apply_mremap(struct vt_apply *a);
+
+#endif

@@ -1,0 +1,298 @@
+/*
+ * map.c - calls that make and remove mappings: mmap, munmap, brk, shmat, shmdt, remap_file_pages.
+ *
+ * Turns arguments into area flags as do_mmap does, and heals what the result contradicts. Runs
+ * inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <linux/personality.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+
+#include "internal.h"
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+#define MAP_TYPE_MASK 0x0f
+#define HUGE_SHIFT 26
+#define HUGE_MASK 0x3f
+
+static uint32_t prot_flags(uint64_t prot)
+{
+	return (prot & PROT_READ ? VT_VM(READ) : 0) | (prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
+	       (prot & PROT_EXEC ? VT_VM(EXEC) : 0);
+}
+
+/* calc_vm_flag_bits */
+static uint32_t flag_bits(const struct vt_model *m, uint64_t flags)
+{
+	uint32_t f = 0;
+	if (flags & MAP_GROWSDOWN)
+		f |= VT_VM(GROWSDOWN);
+	if (flags & MAP_LOCKED)
+		f |= VT_VM(LOCKED);
+	if ((flags & MAP_TYPE_MASK) == MAP_SHARED_VALIDATE && flags & MAP_SYNC)
+		f |= VT_VM(SYNC);
+	if (flags & MAP_STACK && m->config.kernel_version >= VT_KERNEL(6, 7))
+		f |= VT_VM(NOHUGEPAGE);
+	return f;
+}
+
+/* do_mmap's vm_flags, up to what the file's own mmap adds. */
+static uint32_t mmap_vm_flags(const struct vt_model *m, uint64_t prot, uint64_t flags,
+			      uint32_t file)
+{
+	uint32_t type = flags & MAP_TYPE_MASK;
+	bool file_backed = file && !(flags & MAP_ANONYMOUS);
+	bool huge = file && vt_file_kind(m, file) == VT_FILE_HUGETLB;
+
+	if (prot & PROT_READ && m->personality & READ_IMPLIES_EXEC)
+		prot |= PROT_EXEC;
+	uint32_t f = prot_flags(prot) | flag_bits(m, flags) | m->def_flags | VT_VM_MAY;
+	if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE)
+		f |= VT_VM(SHARED) | VT_VM(MAYSHARE);
+	else if (type == MAP_DROPPABLE && !file_backed)
+		f |= VT_VM(DROPPABLE) | VT_VM(NORESERVE) | VT_VM(WIPEONFORK) | VT_VM(DONTDUMP);
+	if (flags & MAP_NORESERVE && (m->config.overcommit_memory != 2 || huge))
+		f |= VT_VM(NORESERVE);
+	if (vt_accountable_mapping(m, file, f))
+		f |= VT_VM(ACCOUNT);
+	if (huge)
+		f |= VT_VM(HUGETLB) | VT_VM(DONTEXPAND);
+	if (f & VT_VM(DROPPABLE))
+		f &= ~(uint32_t)VT_VM_LOCKED_MASK;
+	return vt_lockable(f);
+}
+
+/* How a new mapping of the event's file relates to others of the same file id. */
+static uint32_t file_identity(struct vt_apply *a, uint32_t file)
+{
+	if (!file)
+		return 0;
+	enum vt_file_kind kind = vt_file_kind(a->m, file);
+	if (kind != VT_FILE_SYSV && a->ev->flags & VT_EV_FD_KNOWN && file <= VT_ID_NUMBER_MAX)
+		return VT_ID_KNOWN_FILE | file;
+	return vt_identity_new(a->m);
+}
+
+/* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
+static int make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
+{
+	struct vt_extent *x = vt_model_find(a->m, lo);
+	if (!x || x->start >= hi)
+		return 0;
+	if (!forced) {
+		a->fx->contradiction |= VT_CONTRA_OVERLAP;
+		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
+	}
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		a->fx->destroyed += vt_min(x->end, hi) - vt_max(x->start, lo);
+	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
+}
+
+static struct vt_extent blank(const struct vt_apply *a, uint64_t start, uint64_t end)
+{
+	return (struct vt_extent){ .start = start,
+				   .end = end,
+				   .birth = a->ev->seq,
+				   .stack = a->ev->stack,
+				   .own = (a->ev->flags & VT_EV_OWN) != 0 };
+}
+
+/* ksys_mmap_pgoff: huge page mappings are rounded to the page size that the flags encode. */
+static uint64_t huge_round(uint64_t len, uint64_t flags)
+{
+	uint64_t shift = flags >> HUGE_SHIFT & HUGE_MASK;
+	uint64_t size = flags & MAP_HUGETLB && shift ? 1UL << shift : VT_PMD_SIZE;
+	return (len + size - 1) & ~(size - 1);
+}
+
+int vt_apply_mmap(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
+	uint64_t start = (uint64_t)ev->ret, flags = ev->a[3];
+	uint32_t file = ev->file;
+
+	if (vt_is_error(ev->ret))
+		return 0;
+	uint64_t len = vt_page_up(ev->a[1]);
+	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB)
+		len = huge_round(ev->a[1], flags);
+	struct vt_extent like = blank(a, start, start + len);
+	a->fx->lo = like.start;
+	a->fx->hi = like.end;
+	bool forced = flags & MAP_FIXED && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
+	if (make_room(a, like.start, like.end, forced))
+		return -ENOMEM;
+
+	like.flags = mmap_vm_flags(m, ev->a[2], flags, file);
+	like.file = file;
+	like.identity = file_identity(a, file);
+	bool anonymous = flags & MAP_ANONYMOUS;
+	if (!anonymous)
+		like.pgoff = ev->a[5] >> VT_PAGE_SHIFT;
+	else if (!(like.flags & VT_VM(SHARED)) && !file)
+		like.pgoff = start >> VT_PAGE_SHIFT;
+	struct vt_extent *x = vt_insert_mapping(a, &like, true);
+	if (!x)
+		return -ENOMEM;
+	bool locked = (x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED);
+	if (locked || (flags & MAP_POPULATE && !(flags & MAP_NONBLOCK)))
+		vt_anon_touched(m, x->start, x->end);
+	return 0;
+}
+
+static int unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	return vt_unmap_range(a, lo, hi, VT_PIECE_UNMAPPED);
+}
+
+int vt_apply_munmap(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	if (ev->ret)
+		return 0;
+	return unmap(a, ev->a[0], ev->a[0] + vt_page_up(ev->a[1]));
+}
+
+static int grow_brk(struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	struct vt_model *m = a->m;
+	if (make_room(a, lo, hi, false))
+		return -ENOMEM;
+	struct vt_extent like = blank(a, lo, hi);
+	like.pgoff = lo >> VT_PAGE_SHIFT;
+	like.special = VT_SPECIAL_HEAP;
+	like.flags = VT_VM(READ) | VT_VM(WRITE) | VT_VM_MAY | VT_VM(ACCOUNT) | m->def_flags;
+	if (m->personality & READ_IMPLIES_EXEC)
+		like.flags |= VT_VM(EXEC);
+	struct vt_extent *x = vt_insert_mapping(a, &like, false);
+	if (!x)
+		return -ENOMEM;
+	if ((x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED))
+		vt_anon_touched(m, lo, hi);
+	return 0;
+}
+
+/* The raw system call: returns the break that now holds, also when it refused. */
+int vt_apply_brk(struct vt_apply *a)
+{
+	struct vt_model *m = a->m;
+	uint64_t asked = a->ev->a[0], now = (uint64_t)a->ev->ret;
+	uint64_t before = m->config.brk;
+
+	if (!before)
+		before = m->config.brk = asked == now && asked ? 0 : now;
+	if (!before || now == before) {
+		m->config.brk = now;
+		return 0;
+	}
+	if (now != asked)
+		a->fx->contradiction |= VT_CONTRA_BRK;
+	uint64_t old_top = vt_page_up(before), top = vt_page_up(now);
+	m->config.brk = now;
+	a->fx->lo = vt_min(old_top, top);
+	a->fx->hi = vt_max(old_top, top);
+	if (top > old_top)
+		return grow_brk(a, old_top, top);
+	if (top < old_top)
+		return unmap(a, top, old_top);
+	return 0;
+}
+
+int vt_apply_shmat(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	if (vt_is_error(ev->ret))
+		return 0;
+	uint64_t start = (uint64_t)ev->ret, len = vt_page_up(ev->a[3]);
+	a->fx->lo = start;
+	a->fx->hi = start + len;
+	if (!len) {
+		a->fx->hi = start + VT_PAGE_SIZE;
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	if (make_room(a, start, start + len, ev->a[2] & SHM_REMAP))
+		return -ENOMEM;
+	struct vt_extent like = blank(a, start, start + len);
+	uint64_t prot = PROT_READ;
+	if (!(ev->a[2] & SHM_RDONLY))
+		prot |= PROT_WRITE;
+	if (ev->a[2] & SHM_EXEC)
+		prot |= PROT_EXEC;
+	like.flags = mmap_vm_flags(a->m, prot, MAP_SHARED, ev->file);
+	like.file = ev->file;
+	like.identity = vt_identity_new(a->m);
+	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
+}
+
+/*
+ * shmdt: the first area at or above the address that maps a segment from the place where the
+ * address would be its beginning, and every further area of that segment in line with it.
+ */
+int vt_apply_shmdt(struct vt_apply *a)
+{
+	struct vt_model *m = a->m;
+	uint64_t addr = a->ev->a[0];
+	if (a->ev->ret)
+		return 0;
+	struct vt_extent *x = vt_model_find(m, addr);
+	while (x && !(x->file && vt_file_kind(m, x->file) == VT_FILE_SYSV &&
+		      x->start - addr == x->pgoff << VT_PAGE_SHIFT))
+		x = vt_extent_next(x);
+	a->fx->lo = a->fx->hi = addr;
+	if (!x) {
+		a->fx->hi = addr + VT_PAGE_SIZE;
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	uint32_t file = x->file;
+	while (x) {
+		uint64_t lo = x->start, hi = x->end;
+		struct vt_extent *next = vt_extent_next(x);
+		if (x->file == file && lo - addr == x->pgoff << VT_PAGE_SHIFT) {
+			uint64_t resume = next ? next->start : 0;
+			if (vt_unmap_range(a, lo, hi, VT_PIECE_UNMAPPED))
+				return -ENOMEM;
+			a->fx->hi = hi;
+			next = resume ? vt_model_find(m, resume) : NULL;
+		}
+		x = next;
+	}
+	return 0;
+}
+
+/* Emulated by the kernel as a forced shared mmap of the same file at the same protection. */
+int vt_apply_remap_file_pages(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
+	if (ev->ret)
+		return 0;
+	uint64_t start = vt_page_down(ev->a[0]), end = start + vt_page_down(ev->a[1]);
+	struct vt_extent *x = vt_model_find(m, start);
+	a->fx->lo = start;
+	a->fx->hi = end;
+	if (!x || x->start > start || !(x->flags & VT_VM(SHARED))) {
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	struct vt_extent like = blank(a, start, end);
+	like.file = x->file;
+	like.identity = x->identity;
+	like.pgoff = ev->a[3];
+	uint64_t prot = (x->flags & VT_VM(READ) ? PROT_READ : 0) |
+			(x->flags & VT_VM(WRITE) ? PROT_WRITE : 0) |
+			(x->flags & VT_VM(EXEC) ? PROT_EXEC : 0);
+	uint64_t flags = MAP_SHARED | (x->flags & VT_VM(LOCKED) ? MAP_LOCKED : 0);
+	like.flags = mmap_vm_flags(m, prot, flags, x->file);
+	if (make_room(a, start, end, true))
+		return -ENOMEM;
+	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
+}

@@ -1,0 +1,131 @@
+/*
+ * merge.c - whether the kernel would hold two neighbours as one area.
+ *
+ * Owns the conditions of vma_merge: is_mergeable_vma, can_vma_merge_before, can_vma_merge_after,
+ * and what joining two areas does to their anon_vma label. Who may merge with whom at which call
+ * is edit.c's business. Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "internal.h"
+
+/* Flags that /proc/PID/maps does not show. */
+#define HIDDEN_FLAGS                                                                               \
+	(~(uint32_t)(VT_VM_ACCESS | VT_VM(SHARED) | VT_VM(MAYSHARE) | VT_VM(GROWSDOWN)))
+
+/* x's edge of its area as one side of a question; x must be the area's first or last extent. */
+struct vt_side vt_side_of(const struct vt_model *m, struct vt_extent *x)
+{
+	return (struct vt_side){ x, x->anon, vt_anon_touchable(m, x) };
+}
+
+/* can_merge_remove_vma: an area with a close operation is never merged away. */
+bool vt_can_remove(const struct vt_model *m, const struct vt_extent *x)
+{
+	return !x->file || vt_file_kind(m, x->file) != VT_FILE_SYSV;
+}
+
+/* is_mergeable_vma and the offsets: everything but the anon_vma. */
+static enum vt_boundary same_area(const struct vt_model *m, const struct vt_extent *l,
+				  const struct vt_extent *r)
+{
+	if ((l->flags | r->flags) & VT_VM_SPECIAL)
+		return VT_BOUNDARY_SPLIT;
+	if (l->file != r->file || l->policy != r->policy || l->name != r->name ||
+	    l->pkey != r->pkey)
+		return VT_BOUNDARY_SPLIT;
+
+	bool agree = l->identity == r->identity && (l->identity || !l->file);
+	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
+	uint32_t forgiven = unsure & VT_ID_HIDDEN_FLAGS ? HIDDEN_FLAGS : 0;
+	if (unsure & VT_ID_ACCOUNT)
+		forgiven |= VT_VM(ACCOUNT);
+	if ((l->flags ^ r->flags) & ~forgiven)
+		return VT_BOUNDARY_SPLIT;
+	if (l->pgoff + vt_extent_pages(l) != r->pgoff && !(unsure & VT_ID_PGOFF))
+		return VT_BOUNDARY_SPLIT;
+
+	/* a driver may have set flags of its own; another opening of a file is another file */
+	bool driver = l->file && vt_file_kind(m, l->file) == VT_FILE_DEVICE;
+	if (unsure || driver || (l->file && !agree))
+		return VT_BOUNDARY_UNDETERMINED;
+	return VT_BOUNDARY_MERGED;
+}
+
+static enum vt_boundary weaker(enum vt_boundary a, enum vt_boundary b)
+{
+	if (a == VT_BOUNDARY_SPLIT || b == VT_BOUNDARY_SPLIT)
+		return VT_BOUNDARY_SPLIT;
+	return a == VT_BOUNDARY_UNDETERMINED ? a : b;
+}
+
+/*
+ * Whether l's and r's areas, which touch, can be one (can_vma_merge_before, can_vma_merge_after).
+ * The one that is new or changing is given as it will be, with label and touchable as they were.
+ */
+enum vt_boundary vt_can_merge(const struct vt_model *m, struct vt_side l, struct vt_side r)
+{
+	enum vt_boundary b = same_area(m, l.x, r.x);
+	if (b == VT_BOUNDARY_SPLIT)
+		return b;
+	return weaker(b, vt_anon_compatible(m, l.anon, l.touchable, r.anon, r.touchable));
+}
+
+/*
+ * can_vma_merge_right: left and right of a middle piece can each join it as lb and rb say; what
+ * becomes of the right boundary when they must also agree with each other.
+ */
+enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev,
+				enum vt_boundary lb, struct vt_side next, enum vt_boundary rb)
+{
+	if (lb == VT_BOUNDARY_SPLIT || rb == VT_BOUNDARY_SPLIT)
+		return rb;
+	if (!vt_can_remove(m, next.x))
+		return lb == VT_BOUNDARY_MERGED ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
+	return weaker(rb, vt_anon_compatible(m, prev.anon, prev.touchable, next.anon,
+					     next.touchable));
+}
+
+static uint32_t joined_label(struct vt_model *m, uint32_t l, uint32_t r)
+{
+	if (!l || !r || l == r)
+		return l | r;
+	if (l & VT_ANON_TOUCHED)
+		return l;
+	if (r & VT_ANON_TOUCHED)
+		return r;
+	return vt_anon_new_label(m) | ((l | r) & VT_ANON_FORKED);
+}
+
+/* The two may be one area: neither can keep what was known of it alone. */
+static void doubt(struct vt_model *m, struct vt_extent *x, uint32_t forked)
+{
+	if (!(vt_anon_of_area(x) & VT_ANON_TOUCHED))
+		vt_anon_set_area(x, vt_anon_new_label(m) | forked);
+}
+
+/* Set the boundary between x and the extent it touches before it, and join their labels. */
+void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b)
+{
+	struct vt_model *m = a->m;
+	if (b == VT_BOUNDARY_SPLIT || x->boundary == VT_BOUNDARY_MERGED) {
+		vt_set_boundary(m, x, b);
+		return;
+	}
+	struct vt_extent *prev = vt_extent_prev(x);
+	uint32_t l = prev->anon, r = x->anon;
+	vt_set_boundary(m, x, b);
+	if (b == VT_BOUNDARY_UNDETERMINED) {
+		if (l | r) {
+			doubt(m, prev, (l | r) & VT_ANON_FORKED);
+			doubt(m, x, (l | r) & VT_ANON_FORKED);
+		}
+		return;
+	}
+	a->fx->merges++;
+	uint32_t label = joined_label(m, l, r);
+	if (label != l)
+		vt_area_head(prev)->anon = label;
+	if (label != r)
+		vt_area_tail(x)->anon = label;
+}

@@ -1,0 +1,321 @@
+/*
+ * move.c - mremap in all its forms: shrink, grow in place, move, move and grow, duplicate, leave
+ * the old place mapped, several areas at once.
+ *
+ * Follows do_mremap, mremap_to, remap_move and copy_vma. Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+
+#include "internal.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+static void set_ranges(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t lo2, uint64_t hi2)
+{
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	a->fx->lo2 = lo2;
+	a->fx->hi2 = hi2;
+}
+
+/* Whether new memory of x's area is touched at once: locked, not only on fault. */
+static bool populates(const struct vt_extent *x)
+{
+	return (x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED);
+}
+
+/* A fresh extent that carries x's area on from start to end. */
+static struct vt_extent *carry_on(struct vt_apply *a, const struct vt_extent *x, uint64_t end)
+{
+	struct vt_extent *n = vt_extent_new(a->m);
+	if (!n)
+		return NULL;
+	*n = *x;
+	n->start = x->end;
+	n->end = end;
+	n->pgoff = x->pgoff + vt_extent_pages(x);
+	n->birth = a->ev->seq;
+	n->stack = a->ev->stack;
+	n->own = (a->ev->flags & VT_EV_OWN) != 0;
+	n->boundary = VT_BOUNDARY_MERGED;
+	return n;
+}
+
+/* The kernel moves or grows one area only: what looked like a doubtful boundary inside is none. */
+static void prove_one_area(struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(a->m, lo);
+	while (x && (x = vt_extent_next(x)) && x->start < hi) {
+		if (x->boundary == VT_BOUNDARY_UNDETERMINED)
+			vt_join(a, x, VT_BOUNDARY_MERGED);
+		else if (x->boundary == VT_BOUNDARY_SPLIT)
+			a->fx->contradiction |= VT_CONTRA_MISSING;
+	}
+}
+
+/* vma_merge_extend: the area grows at its end, and may reach and take in the next one. */
+static int grow_in_place(struct vt_apply *a, uint64_t lo, uint64_t old_end, uint64_t new_end)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, old_end - 1);
+	if (!x || x->end != old_end) {
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	prove_one_area(a, lo, old_end);
+	struct vt_extent *in_the_way = vt_model_find(m, old_end);
+	if (in_the_way && in_the_way->start < new_end) {
+		a->fx->contradiction |= VT_CONTRA_OVERLAP;
+		if (vt_unmap_range(a, old_end, new_end, VT_PIECE_LOST))
+			return -ENOMEM;
+	}
+	x = vt_model_find(m, old_end - 1);
+	struct vt_extent *n = carry_on(a, x, new_end);
+	if (!n)
+		return -ENOMEM;
+	n->anon = x->anon;
+	vt_extent_link(m, x, vt_extent_next(x), n);
+	struct vt_extent *next = vt_adjacent_next(n);
+	if (next) {
+		enum vt_boundary b = vt_can_merge(m, vt_side_of(m, n), vt_side_of(m, next));
+		if (!vt_can_remove(m, next))
+			b = VT_BOUNDARY_SPLIT;
+		if (b != VT_BOUNDARY_SPLIT)
+			vt_join(a, next, b);
+	}
+	if (populates(n))
+		vt_anon_touched(m, n->start, n->end);
+	if (m->observe)
+		m->observe(m->observe_ctx, a->ev, n, n->start, n->end, VT_PIECE_BORN);
+	return 0;
+}
+
+/* One area, or part of one, on its way: where from, where to, and how long it becomes. */
+struct move {
+	uint64_t from, to, len, new_len;
+	uint32_t anon;
+	bool stays; /* the old place keeps its mapping: MREMAP_DONTUNMAP, or old length 0 */
+};
+
+/* copy_vma's choice: an anonymous area that was never touched gets the offset of its new place. */
+static void moved_offset(const struct vt_model *m, const struct move *mv, struct vt_extent *n,
+			 uint32_t number)
+{
+	if (!vt_is_anonymous(m, n) || mv->anon & VT_ANON_TOUCHED)
+		return;
+	if (!mv->anon)
+		n->pgoff = n->start >> VT_PAGE_SHIFT;
+	else
+		n->identity = (n->identity & VT_ID_UNSURE) | VT_ID_PGOFF | number;
+}
+
+/* Link copies of the extents of [from, from + len) at the new place, grown to new_len. */
+static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_extent **first,
+			struct vt_extent **last)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *next = vt_model_find(m, mv->to);
+	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
+	uint64_t len = mv->len ? mv->len : mv->new_len, end = mv->from + len;
+	uint32_t number = vt_identity_new(m);
+	*first = NULL;
+	for (struct vt_extent *x = vt_model_find(m, mv->from); x && x->start < end;
+	     x = vt_extent_next(x)) {
+		struct vt_extent *n = vt_extent_new(m);
+		if (!n)
+			return -ENOMEM;
+		uint64_t lo = vt_max(x->start, mv->from), hi = vt_min(x->end, end);
+		*n = *x;
+		n->pgoff += (lo - x->start) >> VT_PAGE_SHIFT;
+		n->start = lo - mv->from + mv->to;
+		n->end = hi - mv->from + mv->to;
+		n->anon = mv->anon;
+		n->boundary = *first ? VT_BOUNDARY_MERGED : VT_BOUNDARY_SPLIT;
+		if (n->special == VT_SPECIAL_HEAP || n->special == VT_SPECIAL_STACK)
+			n->special = VT_SPECIAL_NONE;
+		if (!mv->len) {
+			n->birth = a->ev->seq;
+			n->stack = a->ev->stack;
+		}
+		moved_offset(m, mv, n, number);
+		vt_extent_link(m, prev, next, n);
+		if (!*first)
+			*first = n;
+		*last = prev = n;
+	}
+	if (*first && (*last)->end < mv->to + mv->new_len) {
+		struct vt_extent *n = carry_on(a, *last, mv->to + mv->new_len);
+		if (!n)
+			return -ENOMEM;
+		vt_extent_link(m, prev, next, n);
+		*last = n;
+	}
+	return 0;
+}
+
+static void unlock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
+		   struct vt_change *c, const void *arg)
+{
+	(void)a;
+	(void)x;
+	(void)anon;
+	(void)arg;
+	c->flags &= ~(uint32_t)VT_VM_LOCKED_MASK;
+}
+
+/* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
+static int leave_behind(struct vt_apply *a, const struct move *mv, bool joined_itself)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, mv->from);
+	struct vt_extent *head = vt_area_head(x), *tail = vt_area_tail(x);
+	if (x->flags & VT_VM(LOCKED)) {
+		if (vt_change_range(a, head->start, tail->end, unlock, NULL))
+			return -ENOMEM;
+		x = vt_model_find(m, mv->from);
+		head = vt_area_head(x);
+		tail = vt_area_tail(x);
+	}
+	struct vt_extent *after = vt_extent_next(tail);
+	bool whole = head->start == mv->from && tail->end == mv->from + mv->len &&
+		     head->boundary == VT_BOUNDARY_SPLIT &&
+		     (!after || after->boundary == VT_BOUNDARY_SPLIT);
+	if (whole && !joined_itself && vt_anon_of_area(x)) {
+		vt_anon_set_area(x, 0);
+		vt_anon_wake(m, x);
+	}
+	return 0;
+}
+
+/* move_vma: copy the area, then take the old place away unless it stays. */
+static int move_area(struct vt_apply *a, struct move *mv)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, mv->from);
+	struct vt_extent *first, *last = NULL;
+	if (!x || x->start > mv->from) {
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	mv->anon = vt_anon_of_area(x);
+	bool sure = !(x->identity & VT_ID_PGOFF);
+	if (mv->len && !mv->stays)
+		vt_observe(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
+	if (copy_extents(a, mv, &first, &last))
+		return -ENOMEM;
+	uint64_t born = mv->len && !mv->stays ? mv->to + mv->len : mv->to;
+	vt_merge_new_area(a, first, last, true, sure);
+	if (born < mv->to + mv->new_len) {
+		if (populates(last))
+			vt_anon_touched(m, born, mv->to + mv->new_len);
+		vt_observe(a, born, mv->to + mv->new_len, VT_PIECE_BORN);
+	}
+	if (!mv->len)
+		return 0;
+	if (mv->stays)
+		return leave_behind(a, mv, vt_area_head(first) == vt_area_head(x));
+	vt_piece_fn observe = m->observe;
+	m->observe = NULL; /* told as moved already */
+	uint32_t splits = a->fx->splits;
+	int err = vt_unmap_range(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
+	a->fx->splits = splits + (a->fx->splits - splits);
+	m->observe = observe;
+	if (!err)
+		vt_fuse_range(m, mv->to, mv->to + mv->new_len);
+	return err;
+}
+
+static int clear_target(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
+{
+	struct vt_extent *x = vt_model_find(a->m, lo);
+	if (!x || x->start >= hi)
+		return 0;
+	if (!forced) {
+		a->fx->contradiction |= VT_CONTRA_OVERLAP;
+		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
+	}
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		a->fx->destroyed += vt_min(x->end, hi) - vt_max(x->start, lo);
+	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
+}
+
+/* remap_move (6.17): every area of the range by itself, the gaps between them kept. */
+static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t to, bool stays)
+{
+	struct vt_model *m = a->m;
+	uint64_t at = lo;
+	while (at < hi) {
+		struct vt_extent *x = vt_model_find(m, at);
+		if (!x || x->start >= hi)
+			break;
+		at = vt_max(x->start, at);
+		uint64_t end = vt_min(vt_area_tail(x)->end, hi);
+		struct move mv = { .from = at, .to = to + (at - lo), .stays = stays };
+		mv.len = mv.new_len = end - at;
+		if (clear_target(a, mv.to, mv.to + mv.len, true) || move_area(a, &mv))
+			return -ENOMEM;
+		at = end;
+	}
+	return 0;
+}
+
+static uint64_t round_len(const struct vt_model *m, uint64_t addr, uint64_t len)
+{
+	struct vt_extent *x = vt_model_find(m, addr);
+	if (x && x->start <= addr && x->flags & VT_VM(HUGETLB))
+		return (len + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
+	return vt_page_up(len);
+}
+
+/* A refused mremap may have unmapped its target already: only the kernel knows. */
+static int refused(struct vt_apply *a, uint64_t to, uint64_t new_len)
+{
+	uint64_t flags = a->ev->a[3];
+	struct vt_extent *x = vt_model_find(a->m, to);
+	if (!(flags & MREMAP_FIXED) || a->ev->ret == -EINVAL || !x || x->start >= to + new_len)
+		return 0;
+	set_ranges(a, a->fx->lo, a->fx->hi, to, to + new_len);
+	a->fx->contradiction |= VT_CONTRA_FAILED;
+	return 0;
+}
+
+int vt_apply_mremap(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
+	uint64_t lo = ev->a[0], to = (uint64_t)ev->ret, flags = ev->a[3];
+	uint64_t old_len = round_len(m, lo, ev->a[1]), new_len = round_len(m, lo, ev->a[2]);
+	bool forced = flags & MREMAP_FIXED, stays = flags & MREMAP_DONTUNMAP;
+
+	set_ranges(a, lo, lo + old_len, 0, 0);
+	if (vt_is_error(ev->ret))
+		return refused(a, ev->a[4], new_len);
+	if (vt_hole_in(m, lo, lo + vt_max(old_len, VT_PAGE_SIZE)) == lo) {
+		a->fx->contradiction |= VT_CONTRA_MISSING;
+		return 0;
+	}
+	if (to == lo && old_len && !forced && !stays) {
+		if (new_len > old_len) {
+			a->fx->hi = lo + new_len;
+			return grow_in_place(a, lo, lo + old_len, lo + new_len);
+		}
+		return vt_unmap_range(a, lo + new_len, lo + old_len, VT_PIECE_UNMAPPED);
+	}
+	set_ranges(a, lo, lo + old_len, to, to + new_len);
+	if (forced && old_len == new_len && old_len)
+		return move_several(a, lo, lo + old_len, to, stays);
+	if (clear_target(a, to, to + new_len, forced))
+		return -ENOMEM;
+	if (old_len > new_len) {
+		if (vt_unmap_range(a, lo + new_len, lo + old_len, VT_PIECE_UNMAPPED))
+			return -ENOMEM;
+		old_len = new_len;
+	}
+	prove_one_area(a, lo, lo + old_len);
+	struct move mv = { lo, to, old_len, new_len, 0, stays || !old_len };
+	return move_area(a, &mv);
+}

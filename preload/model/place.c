@@ -1,0 +1,264 @@
+/*
+ * place.c - where the kernel puts a mapping: get_unmapped_area and its searches.
+ *
+ * Asks the tree for gaps; changes nothing. x86-64's layout: top-down from mmap_base, bottom-up
+ * where that fails or the layout is the legacy one. Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+
+#include "internal.h"
+
+#ifndef MAP_ABOVE4G
+#define MAP_ABOVE4G 0x80
+#endif
+#define NOWHERE ((uint64_t)-ENOMEM)
+#define DEFAULT_MAP_WINDOW (0x800000000000UL - VT_PAGE_SIZE)
+
+/* struct vm_unmapped_area_info: what is looked for. */
+struct search {
+	uint64_t length, low, high;
+	uint64_t align_mask, align_offset;
+};
+
+/* vm_start_gap: a stack keeps its guard gap free below it. */
+static uint64_t start_gap(const struct vt_model *m, const struct vt_extent *x)
+{
+	if (!(x->flags & VT_VM(GROWSDOWN)) || x->boundary == VT_BOUNDARY_MERGED)
+		return x->start;
+	uint64_t gap = m->config.stack_guard_gap;
+	return x->start > gap ? x->start - gap : 0;
+}
+
+/* The free range before x, its guard gap left out, within the search. */
+static bool gap_before(const struct vt_model *m, const struct search *s,
+		       const struct vt_extent *x, uint64_t *lo, uint64_t *hi)
+{
+	*lo = vt_max(x->start - vt_tree_gap(x), s->low);
+	*hi = vt_min(start_gap(m, x), s->high);
+	return *hi > *lo && *hi - *lo >= s->length;
+}
+
+static uint64_t lowest_in(const struct search *s, uint64_t lo, uint64_t hi)
+{
+	uint64_t at = lo + ((s->align_offset - lo) & s->align_mask);
+	return at >= lo && at <= hi && hi - at >= s->length ? at : NOWHERE;
+}
+
+static uint64_t highest_in(const struct search *s, uint64_t lo, uint64_t hi)
+{
+	uint64_t at = hi - s->length;
+	at -= (at - s->align_offset) & s->align_mask;
+	return at >= lo && at < hi ? at : NOWHERE;
+}
+
+/*
+ * The next extent in the search's direction with a gap that may be large enough before it, from x
+ * on; subtrees whose largest gap is too small are passed over.
+ */
+static struct vt_extent *first_fit(struct vt_extent *x, uint64_t length)
+{
+	while (x && x->subtree_gap >= length) {
+		if (x->left && x->left->subtree_gap >= length)
+			x = x->left;
+		else if (vt_tree_gap(x) >= length)
+			return x;
+		else
+			x = x->right;
+	}
+	return NULL;
+}
+
+static struct vt_extent *last_fit(struct vt_extent *x, uint64_t length)
+{
+	while (x && x->subtree_gap >= length) {
+		if (x->right && x->right->subtree_gap >= length)
+			x = x->right;
+		else if (vt_tree_gap(x) >= length)
+			return x;
+		else
+			x = x->left;
+	}
+	return NULL;
+}
+
+static struct vt_extent *up(const struct vt_extent *x)
+{
+	return (struct vt_extent *)(x->parent_color & ~7UL);
+}
+
+/* The nearest extent after x (in address order) with a gap of length before it. */
+static struct vt_extent *next_fit(struct vt_extent *x, uint64_t length)
+{
+	struct vt_extent *found = first_fit(x->right, length);
+	if (found)
+		return found;
+	for (struct vt_extent *p = up(x); p; x = p, p = up(p)) {
+		if (x != p->left)
+			continue;
+		if (vt_tree_gap(p) >= length)
+			return p;
+		found = first_fit(p->right, length);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* The nearest extent before x with a gap of length before it. */
+static struct vt_extent *prev_fit(struct vt_extent *x, uint64_t length)
+{
+	struct vt_extent *found = last_fit(x->left, length);
+	if (found)
+		return found;
+	for (struct vt_extent *p = up(x); p; x = p, p = up(p)) {
+		if (x != p->right)
+			continue;
+		if (vt_tree_gap(p) >= length)
+			return p;
+		found = last_fit(p->left, length);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* unmapped_area: the lowest place. */
+static uint64_t unmapped_area(const struct vt_model *m, const struct search *s)
+{
+	struct vt_extent *x = vt_model_find(m, s->low);
+	if (x && x->start <= s->low)
+		x = vt_extent_next(x);
+	for (; x && x->start - vt_tree_gap(x) < s->high; x = next_fit(x, s->length)) {
+		uint64_t lo, hi;
+		if (!gap_before(m, s, x, &lo, &hi))
+			continue;
+		uint64_t at = lowest_in(s, lo, hi);
+		if (at != NOWHERE)
+			return at;
+	}
+	struct vt_extent *last = vt_model_last(m);
+	uint64_t lo = vt_max(last ? last->end : 0, s->low);
+	return lo < s->high ? lowest_in(s, lo, s->high) : NOWHERE;
+}
+
+/* unmapped_area_topdown: the highest place. */
+static uint64_t unmapped_area_topdown(const struct vt_model *m, const struct search *s)
+{
+	struct vt_extent *x = vt_model_find(m, s->high - 1);
+	uint64_t lo, hi;
+	if (!x) {
+		struct vt_extent *last = vt_model_last(m);
+		lo = vt_max(last ? last->end : 0, s->low);
+		uint64_t at = lo + s->length <= s->high ? highest_in(s, lo, s->high) : NOWHERE;
+		if (at != NOWHERE || !last)
+			return at;
+		x = last;
+	}
+	for (; x && x->end > s->low; x = prev_fit(x, s->length)) {
+		if (!gap_before(m, s, x, &lo, &hi))
+			continue;
+		uint64_t at = highest_in(s, lo, hi);
+		if (at != NOWHERE)
+			return at;
+	}
+	return NOWHERE;
+}
+
+/* Whether [addr, addr + len) is free and clear of a stack's guard gap. */
+static bool hint_is_free(const struct vt_model *m, uint64_t addr, uint64_t len)
+{
+	struct vt_extent *x = vt_model_find(m, addr);
+	return !x || (x->start > addr && addr + len <= start_gap(m, x));
+}
+
+static uint64_t bottomup(const struct vt_model *m, uint64_t hint, struct search *s,
+			 uint64_t mmap_flags)
+{
+	uint64_t task_size = m->config.task_size;
+	s->low = vt_page_up(task_size / 3);
+	s->high = task_size;
+	if (mmap_flags & MAP_32BIT) {
+		s->low = 0x40000000;
+		s->high = 0x80000000;
+	} else if (m->config.bottomup && m->config.mmap_base) {
+		s->low = m->config.mmap_base;
+	}
+	if (hint && s->length <= s->high && hint <= s->high - s->length &&
+	    hint_is_free(m, hint, s->length))
+		return hint;
+	s->low = vt_max(s->low, m->config.mmap_min_addr);
+	return unmapped_area(m, s);
+}
+
+/* arch_get_unmapped_area_topdown */
+static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *s,
+			uint64_t mmap_flags)
+{
+	uint64_t task_size = m->config.task_size;
+	if (mmap_flags & MAP_32BIT || m->config.bottomup)
+		return bottomup(m, hint, s, mmap_flags);
+	if (hint && s->length <= task_size && hint <= task_size - s->length &&
+	    hint_is_free(m, hint, s->length))
+		return hint;
+	if (!m->config.mmap_base)
+		return NOWHERE;
+	s->low = vt_max(mmap_flags & MAP_ABOVE4G ? 1UL << 32 : VT_PAGE_SIZE,
+			m->config.mmap_min_addr);
+	s->high = m->config.mmap_base;
+	if (hint > DEFAULT_MAP_WINDOW)
+		s->high += task_size - DEFAULT_MAP_WINDOW;
+	uint64_t at = unmapped_area_topdown(m, s);
+	return at != NOWHERE ? at : bottomup(m, hint, s, mmap_flags);
+}
+
+/* Whether this file's or memory's placement goes through thp_get_unmapped_area. */
+static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t mmap_flags,
+		       uint32_t file)
+{
+	if (!m->config.thp_align || hint || mmap_flags & MAP_32BIT || len < VT_PMD_SIZE)
+		return false;
+	if (file && vt_file_kind(m, file) != VT_FILE_SHM_ANON)
+		return false;
+	return !(len & (VT_PMD_SIZE - 1));
+}
+
+/* __thp_get_unmapped_area: look for one huge page more, then align the offset within it. */
+static uint64_t thp_area(const struct vt_model *m, uint64_t len, uint64_t off,
+			 uint64_t mmap_flags)
+{
+	struct search s = { .length = len + VT_PMD_SIZE };
+	uint64_t at = topdown(m, 0, &s, mmap_flags);
+	if (at == NOWHERE)
+		return at;
+	uint64_t off_sub = (off - at) & (VT_PMD_SIZE - 1);
+	if (!m->config.bottomup && !off_sub)
+		return at + VT_PMD_SIZE;
+	return at + off_sub;
+}
+
+uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len,
+			      uint64_t pgoff, uint64_t mmap_flags, uint32_t file)
+{
+	uint64_t task_size = m->config.task_size;
+	struct search s = { .length = len };
+
+	if (!len || len > task_size)
+		return NOWHERE;
+	if (mmap_flags & MAP_FIXED || (mmap_flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE)
+		return hint <= task_size - len ? hint : NOWHERE;
+	/* round_hint_to_min */
+	hint = vt_page_down(hint);
+	if (hint && hint < m->config.mmap_min_addr)
+		hint = vt_page_up(m->config.mmap_min_addr);
+	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB) {
+		s.align_mask = VT_PMD_SIZE - VT_PAGE_SIZE;
+	} else if (thp_placed(m, hint, len, mmap_flags, file)) {
+		uint64_t at = thp_area(m, len, file ? pgoff << VT_PAGE_SHIFT : 0, mmap_flags);
+		if (at != NOWHERE)
+			return at;
+	}
+	uint64_t at = topdown(m, hint, &s, mmap_flags);
+	return at != NOWHERE && at <= task_size - len ? at : NOWHERE;
+}
