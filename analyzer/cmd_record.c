@@ -301,6 +301,7 @@ static int die_of(int sig)
 	return 128 + sig;
 }
 
+/* As the trace's end tells it, else by reading it. */
 static uint64_t count_events(const char *path)
 {
 	char *error = NULL;
@@ -310,8 +311,9 @@ static uint64_t count_events(const char *path)
 	free(error);
 	if (!t)
 		return 0;
-	enum vt_item_type type;
-	while ((type = vt_trace_next(t, &item)) != VT_ITEM_END)
+	n = vt_trace_meta_u64(t, "events", 0);
+	enum vt_item_type type = VT_ITEM_END;
+	while (!t->closed && (type = vt_trace_next(t, &item)) != VT_ITEM_END)
 		n += type == VT_ITEM_EVENT;
 	vt_trace_close(t);
 	return n;

@@ -221,6 +221,9 @@ struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const 
 	char *dir = expand_directory(pattern, pid, executable);
 	const char *base = pattern + base_of(pattern);
 	size_t prefix = strcspn(base, "%");
+	const char *dot = base[prefix] ? NULL : strrchr(base, '.');
+	if (dot) /* a second process's trace bears its pid before the extension */
+		prefix = (size_t)(dot - base);
 	DIR *d = dir ? opendir(dir) : NULL;
 	for (struct dirent *entry; d && (entry = readdir(d));) {
 		struct vt_trace_header h;

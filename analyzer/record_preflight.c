@@ -26,8 +26,10 @@
 
 #if defined(__x86_64__)
 #define HOST_MACHINE EM_X86_64
+#define HOST_NAME    "x86-64"
 #elif defined(__aarch64__)
 #define HOST_MACHINE EM_AARCH64
+#define HOST_NAME    "AArch64"
 #else
 #error "no recorder for this architecture"
 #endif
@@ -158,7 +160,7 @@ static bool check_elf(const char *path, int fd, const unsigned char *head, char 
 	char interp[4096];
 	if (head[EI_CLASS] != ELFCLASS64 || head[EI_DATA] != ELFDATA2LSB ||
 	    (head[19] << 8 | head[18]) != HOST_MACHINE)
-		return refuse(why, "%s: %s-bit %s program: the library is built for another one",
+		return refuse(why, "%s: a %s-bit %s program; only " HOST_NAME " ones can be recorded",
 			      path, head[EI_CLASS] == ELFCLASS32 ? "32" : "64", machine_name(head));
 	if (!read_interpreter(path, fd, interp, sizeof(interp), why))
 		return false;

@@ -38,12 +38,10 @@ static size_t utf8_length(const unsigned char *p)
 	return n;
 }
 
-void vt_json_text(struct json_object *o, const char *key, const char *text)
+struct json_object *vt_json_string(const char *text)
 {
-	if (!text) {
-		json_object_object_add(o, key, NULL);
-		return;
-	}
+	if (!text)
+		return NULL;
 	char *copy = vt_strndup(text, strlen(text));
 	for (unsigned char *p = (unsigned char *)copy; *p;) {
 		size_t n = utf8_length(p);
@@ -51,8 +49,14 @@ void vt_json_text(struct json_object *o, const char *key, const char *text)
 			*p = '?';
 		p += n ? n : 1;
 	}
-	json_object_object_add(o, key, json_object_new_string(copy));
+	struct json_object *o = json_object_new_string(copy);
 	free(copy);
+	return o;
+}
+
+void vt_json_text(struct json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, vt_json_string(text));
 }
 
 struct json_object *vt_json_frame(const struct vt_frame_text *f)

@@ -15,6 +15,7 @@ void vt_json_hex(struct json_object *o, const char *key, uint64_t value);
 void vt_json_bool(struct json_object *o, const char *key, bool value);
 
 /* A string; null when text is NULL. Bytes that are no UTF-8 become question marks. */
+struct json_object *vt_json_string(const char *text);
 void vt_json_text(struct json_object *o, const char *key, const char *text);
 
 /* A frame: pc, module, file_offset, function, offset, source, line, inlined. */

@@ -88,4 +88,7 @@ const struct vt_site *vt_sites_get(const struct vt_sites *s, uint32_t id);
  */
 char *vt_frame_short(const struct vt_frame_text *f, char *buf, size_t size, unsigned width);
 
+/* A site in short: its frame, and "via malloc" where it called through the runtime. */
+char *vt_site_short(const struct vt_site *site, char *buf, size_t size, unsigned width);
+
 #endif

@@ -143,3 +143,13 @@ char *vt_frame_short(const struct vt_frame_text *f, char *buf, size_t size, unsi
 	snprintf(buf, size, "%s%s", name, taken ? place : "");
 	return buf;
 }
+
+char *vt_site_short(const struct vt_site *site, char *buf, size_t size, unsigned width)
+{
+	char via[80] = "", frame[1024];
+	if (site->via && strlen(site->via) < width / 3)
+		snprintf(via, sizeof(via), "  via %.70s", site->via);
+	vt_frame_short(&site->frame, frame, sizeof(frame), width - (unsigned)strlen(via));
+	snprintf(buf, size, "%s%s", frame, via);
+	return buf;
+}

@@ -85,7 +85,7 @@ void vt_why_print_json(FILE *out, const struct vt_why *w, const struct vt_trace 
 	json_object_object_add(o, "history", history);
 	json_object_object_add(o, "state", w->mapped ? mapping(&w->now) : NULL);
 	for (size_t i = 0; i < n; i++) {
-		json_object_array_add(verdict, json_object_new_string(sentences[i]));
+		json_object_array_add(verdict, vt_json_string(sentences[i]));
 		free(sentences[i]);
 	}
 	free(sentences);

@@ -68,15 +68,9 @@ static void fill_mark(struct line *l, const struct vt_why_entry *e)
 
 static void fill_site(struct line *l, const struct vt_why_entry *e, int width)
 {
-	char via[80] = "";
 	l->site[0] = '\0';
-	if (!e->site)
-		return;
-	if (e->site->via && (int)strlen(e->site->via) < width / 3)
-		snprintf(via, sizeof(via), "  via %s", e->site->via);
-	vt_frame_short(&e->site->frame, l->site, sizeof(l->site),
-		       (unsigned)(width - vt_columns(via)));
-	strncat(l->site, via, sizeof(l->site) - strlen(l->site) - 1);
+	if (e->site)
+		vt_site_short(e->site, l->site, sizeof(l->site), (unsigned)width);
 }
 
 /* The state before the first event, as a line of its own. */

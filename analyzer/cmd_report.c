@@ -1,0 +1,81 @@
+/*
+ * cmd_report.c - vmtrail report: a trace summed up.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <getopt.h>
+#include <string.h>
+
+#include "commands.h"
+#include "options.h"
+#include "report_data.h"
+#include "units.h"
+
+#define DEFAULT_TOP 8
+#define MAX_TOP     1000000
+
+static int print_help(void)
+{
+	printf(
+	    "Usage: vmtrail report TRACE [options]\n\n"
+	    "Sum a trace up: calls, the address space and its peaks, the call sites that made it,\n"
+	    "what no call explains, and whether the replay equals the kernel's own view.\n\n"
+	    "  --top=N        rows of each table of call sites (default %d)\n"
+	    "  --capture      only the recorder's notes on what it could see\n"
+	    "  --format=FMT   text (default) or json\n"
+	    "  --help         show this help\n",
+	    DEFAULT_TOP);
+	return fflush(stdout) == 0 ? VT_EXIT_OK : VT_EXIT_BAD;
+}
+
+int vt_cmd_report(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "top", required_argument, NULL, 't' },
+		{ "capture", no_argument, NULL, 'c' },
+		{ "format", required_argument, NULL, 'f' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct vt_report report = { 0 };
+	uint64_t top = DEFAULT_TOP;
+	bool json = false, capture = false;
+
+	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+		switch (c) {
+		case 't':
+			if (!vt_parse_u64(optarg, &top) || !top || top > MAX_TOP)
+				return vt_complain("--top=%s: expected a number from 1 to %d",
+						   optarg, MAX_TOP);
+			break;
+		case 'c':
+			capture = true;
+			break;
+		case 'f':
+			json = strcmp(optarg, "json") == 0;
+			if (!json && strcmp(optarg, "text") != 0)
+				return vt_complain("--format=%s: expected text or json", optarg);
+			break;
+		case 'h':
+			return print_help();
+		default:
+			return VT_EXIT_BAD;
+		}
+	}
+	struct vt_trace *t = vt_open_operand(argc, argv);
+	if (!t)
+		return VT_EXIT_BAD;
+	if (capture && !json) {
+		vt_report_print_capture(stdout, t);
+		return vt_close_operand(t, VT_EXIT_OK);
+	}
+	int status = VT_EXIT_OK;
+	if (vt_report_collect(&report, t) != 0)
+		status = vt_complain("%s: not enough memory to replay it", t->path);
+	else if (json)
+		vt_report_print_json(stdout, &report, top);
+	else
+		vt_report_print(stdout, &report, top);
+	vt_report_free(&report);
+	return vt_close_operand(t, status);
+}
