@@ -57,7 +57,9 @@ struct vt_extent {
 	uint32_t flags;          /* VT_VM() bits */
 	uint32_t file;           /* file id, 0: anonymous */
 	uint32_t stack;          /* stack id of the birth */
-	uint32_t anon;           /* what is known of its anon_vma; model's own */
+	uint32_t anon;           /* what is known of its area's anon_vma; model's own */
+	uint32_t identity;       /* whose unknowns it shares: open file, hidden flags; model's own */
+	uint32_t gap;            /* unmapped pages right before it; UINT32_MAX: more than fit */
 	uint16_t policy;         /* memory policy id, 0: the default */
 	uint16_t name;           /* PR_SET_VMA name id, 0: none */
 	uint8_t boundary;        /* enum vt_boundary with the extent before it */
@@ -117,6 +119,7 @@ struct vt_model_config {
 	uint64_t rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock; /* bytes; UINT64_MAX none */
 	uint64_t stack_guard_gap; /* bytes */
 	uint64_t start_brk, brk;
+	uint8_t overcommit_memory; /* vm.overcommit_memory: 2 makes MAP_NORESERVE mean nothing */
 };
 
 /* What happened to a piece of an extent; given to the observer before it happens. */
@@ -167,6 +170,9 @@ struct vt_model {
 	uint32_t file_cap;
 	uint32_t def_flags;   /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;
+	uint32_t next_identity;
+	uint32_t personality; /* as personality(2) last set it */
+	void *slabs;          /* memory that extents are carved from */
 	bool forked;          /* the process has forked, or was forked: anon_vma chains may be shared */
 	bool broken;          /* memory ran out: the model no longer follows */
 };

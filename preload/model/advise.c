@@ -20,11 +20,11 @@
 
 struct advice {
 	uint32_t clear, set;
-	uint32_t refused; /* areas with one of these flags are refused with EINVAL */
-	uint32_t spared;  /* areas with one of these are left alone without an error */
+	uint32_t refused;       /* areas with one of these flags are refused with EINVAL */
+	uint32_t spared;        /* areas with one of these are left alone without an error */
 	bool private_anonymous; /* refused on anything else */
 	bool discards;
-	bool touches;  /* gives every area an anon_vma */
+	bool touches; /* gives every area an anon_vma */
 };
 
 #define KSM_SPARED                                                                                 \
@@ -50,8 +50,7 @@ static const struct advice advices[] = {
 			      .set = VT_VM(NOHUGEPAGE),
 			      .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
 	[MADV_DONTDUMP] = { .set = VT_VM(DONTDUMP) },
-	[MADV_DODUMP] = { .clear = VT_VM(DONTDUMP),
-			  .refused = VT_VM_SPECIAL | VT_VM(DROPPABLE) },
+	[MADV_DODUMP] = { .clear = VT_VM(DONTDUMP), .refused = VT_VM_SPECIAL | VT_VM(DROPPABLE) },
 	[MADV_WIPEONFORK] = { .set = VT_VM(WIPEONFORK), .private_anonymous = true },
 	[MADV_KEEPONFORK] = { .clear = VT_VM(WIPEONFORK), .refused = VT_VM(DROPPABLE) },
 	[MADV_POPULATE_WRITE] = { .touches = true },
@@ -98,7 +97,7 @@ static void touch_areas(struct vt_model *m, uint64_t lo, uint64_t hi)
 		uint32_t anon = vt_anon_of_area(x);
 		if (!(x->flags & VT_VM(SHARED)) && !(anon & VT_ANON_TOUCHED))
 			vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED |
-						    (anon & VT_ANON_FORKED));
+						(anon & VT_ANON_FORKED));
 		x = vt_extent_next(vt_area_tail(x));
 	}
 }
@@ -109,8 +108,7 @@ int vt_apply_madvise(struct vt_apply *a)
 	struct vt_model *m = a->m;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), which = ev->a[2];
 
-	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo ||
-	    which >= sizeof(advices) / sizeof(advices[0]))
+	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo || which >= sizeof(advices) / sizeof(advices[0]))
 		return 0;
 	const struct advice *v = &advices[which];
 	a->fx->lo = lo;

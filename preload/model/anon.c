@@ -58,8 +58,8 @@ bool vt_anon_touchable(const struct vt_model *m, const struct vt_extent *x)
 	if (x->flags & VT_VM(WRITE))
 		return true;
 	/* a read fault on a huge page prepares an anon_vma, too (do_huge_pmd_anonymous_page) */
-	bool huge = x->flags & VT_VM(HUGEPAGE) ||
-		    (m->config.thp_always && !(x->flags & VT_VM(NOHUGEPAGE)));
+	bool huge =
+	    x->flags & VT_VM(HUGEPAGE) || (m->config.thp_always && !(x->flags & VT_VM(NOHUGEPAGE)));
 	return huge && x->flags & (VT_VM(READ) | VT_VM(EXEC)) && vt_is_anonymous(m, x);
 }
 

@@ -33,7 +33,7 @@ static void protect(struct vt_apply *a, const struct vt_extent *x, uint32_t anon
 		c->pkey = (uint8_t)p->pkey;
 	if (new == old && c->pkey == x->pkey)
 		return;
-	if (new & VT_VM(WRITE)) {
+	if (new &VT_VM(WRITE)) {
 		c->account_unsure = false;
 		if (!(old & (VT_VM(ACCOUNT) | VT_VM(WRITE) | VT_VM(HUGETLB) | VT_VM(SHARED) |
 			     VT_VM(NORESERVE))))
@@ -94,8 +94,8 @@ int vt_apply_mprotect(struct vt_apply *a)
 	struct vt_model *m = a->m;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), prot = ev->a[2];
 	struct protection p = { .pkey = ev->kind == VT_PKEY_MPROTECT ? (int)ev->a[3] : -1,
-				.read_implies_exec = prot & PROT_READ &&
-						     m->personality & READ_IMPLIES_EXEC };
+				.read_implies_exec =
+				    prot & PROT_READ && m->personality & READ_IMPLIES_EXEC };
 
 	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo)
 		return 0;
@@ -151,8 +151,8 @@ int vt_apply_mbind(struct vt_apply *a)
 	return vt_change_range(a, lo, hi, set_policy, &policy);
 }
 
-static void seal(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
-		 struct vt_change *c, const void *arg)
+static void seal(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, struct vt_change *c,
+		 const void *arg)
 {
 	(void)a;
 	(void)x;
@@ -184,7 +184,7 @@ static void set_name(struct vt_apply *a, const struct vt_extent *x, uint32_t ano
 }
 
 #ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 

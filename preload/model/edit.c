@@ -53,7 +53,7 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, lo);
-	if (!x || x->start >= hi)
+	if (lo >= hi || !x || x->start >= hi)
 		return 0;
 	vt_observe(a, lo, hi, fate);
 	if (split_area(a, lo) || split_area(a, hi))
@@ -92,8 +92,8 @@ static struct verdict ask(const struct vt_model *m, struct vt_extent *prev, stru
 	if (next)
 		v.right = vt_can_merge(m, r, vt_side_of(m, next));
 	if (v.left != VT_BOUNDARY_SPLIT && v.right != VT_BOUNDARY_SPLIT)
-		v.right = vt_merge_right(m, vt_side_of(m, prev), v.left, vt_side_of(m, next),
-					 v.right);
+		v.right =
+		    vt_merge_right(m, vt_side_of(m, prev), v.left, vt_side_of(m, next), v.right);
 	return v;
 }
 

@@ -24,14 +24,14 @@
 #include <string.h>
 #include <vmtrail/model.h>
 
-#define VT_HIDDEN __attribute__((visibility("hidden")))
-#define VT_PMD_SIZE (1UL << 21)
+#define VT_HIDDEN               __attribute__((visibility("hidden")))
+#define VT_PMD_SIZE             (1UL << 21)
 #define VT_KERNEL(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor) << 8)
 
 /* Flag sets under the kernel's names. */
-#define VT_VM_ACCESS (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))
-#define VT_VM_MAY (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
-#define VT_VM_SPECIAL (VT_VM(IO) | VT_VM(DONTEXPAND) | VT_VM(PFNMAP) | VT_VM(MIXEDMAP))
+#define VT_VM_ACCESS      (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))
+#define VT_VM_MAY         (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
+#define VT_VM_SPECIAL     (VT_VM(IO) | VT_VM(DONTEXPAND) | VT_VM(PFNMAP) | VT_VM(MIXEDMAP))
 #define VT_VM_LOCKED_MASK (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))
 
 /*
@@ -42,8 +42,8 @@
  * anon_vma, every other area with the same label has the same one. TOUCHED: the area certainly has
  * one, the same in all areas with this label. FORKED: its chain may hold more than one anon_vma.
  */
-#define VT_ANON_TOUCHED 0x80000000U
-#define VT_ANON_FORKED 0x40000000U
+#define VT_ANON_TOUCHED   0x80000000U
+#define VT_ANON_FORKED    0x40000000U
 #define VT_ANON_LABEL_MAX 0x3fffffffU
 
 /*
@@ -52,11 +52,11 @@
  * stands for one open file description.
  */
 #define VT_ID_HIDDEN_FLAGS 0x80000000U /* from a snapshot that shows protection only */
-#define VT_ID_ACCOUNT 0x40000000U      /* VM_ACCOUNT depends on whether a page was touched */
-#define VT_ID_PGOFF 0x20000000U        /* moved: the offset depends on it, too */
-#define VT_ID_KNOWN_FILE 0x10000000U
-#define VT_ID_UNSURE (VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF)
-#define VT_ID_NUMBER_MAX 0x0fffffffU
+#define VT_ID_ACCOUNT      0x40000000U /* VM_ACCOUNT depends on whether a page was touched */
+#define VT_ID_PGOFF        0x20000000U /* moved: the offset depends on it, too */
+#define VT_ID_KNOWN_FILE   0x10000000U
+#define VT_ID_UNSURE       (VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF)
+#define VT_ID_NUMBER_MAX   0x0fffffffU
 
 /* One event being applied. */
 struct vt_apply {
@@ -142,8 +142,8 @@ VT_HIDDEN void vt_anon_set_area(struct vt_extent *x, uint32_t label);
 VT_HIDDEN bool vt_anon_touchable(const struct vt_model *m, const struct vt_extent *x);
 VT_HIDDEN void vt_anon_wake(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_anon_touched(struct vt_model *m, uint64_t lo, uint64_t hi);
-VT_HIDDEN enum vt_boundary vt_anon_compatible(const struct vt_model *m, uint32_t a, bool a_touchable,
-					      uint32_t b, bool b_touchable);
+VT_HIDDEN enum vt_boundary vt_anon_compatible(const struct vt_model *m, uint32_t a,
+					      bool a_touchable, uint32_t b, bool b_touchable);
 
 /* merge.c */
 struct vt_side {
@@ -161,8 +161,7 @@ VT_HIDDEN bool vt_can_remove(const struct vt_model *m, const struct vt_extent *x
 VT_HIDDEN void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b);
 
 /* edit.c */
-VT_HIDDEN int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi,
-			     enum vt_piece_fate fate);
+VT_HIDDEN int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
 VT_HIDDEN void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first,
 				 struct vt_extent *last, bool with_next, bool moved);
 VT_HIDDEN struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,

@@ -18,8 +18,8 @@
 #endif
 
 /* mlock_fixup: special areas, huge pages and droppable memory are passed over. */
-static void lock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
-		 struct vt_change *c, const void *arg)
+static void lock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, struct vt_change *c,
+		 const void *arg)
 {
 	(void)a;
 	(void)anon;
@@ -46,7 +46,8 @@ static int lock_range(struct vt_apply *a, uint32_t flags)
 		bool over_limit = flags && m->totals.locked_vm + pages > limit;
 		if (ev->ret != -ENOMEM && ev->ret != -EAGAIN)
 			return 0;
-		/* refused by the limit before anything was done, unless the process may exceed it */
+		/* refused by the limit before anything was done, unless the process may exceed it
+		 */
 		if (over_limit) {
 			a->fx->contradiction |= VT_CONTRA_FAILED;
 			return 0;

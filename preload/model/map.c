@@ -16,8 +16,8 @@
 #define MAP_DROPPABLE 0x08
 #endif
 #define MAP_TYPE_MASK 0x0f
-#define HUGE_SHIFT 26
-#define HUGE_MASK 0x3f
+#define HUGE_SHIFT    26
+#define HUGE_MASK     0x3f
 
 static uint32_t prot_flags(uint64_t prot)
 {

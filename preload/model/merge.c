@@ -75,15 +75,15 @@ enum vt_boundary vt_can_merge(const struct vt_model *m, struct vt_side l, struct
  * can_vma_merge_right: left and right of a middle piece can each join it as lb and rb say; what
  * becomes of the right boundary when they must also agree with each other.
  */
-enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev,
-				enum vt_boundary lb, struct vt_side next, enum vt_boundary rb)
+enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev, enum vt_boundary lb,
+				struct vt_side next, enum vt_boundary rb)
 {
 	if (lb == VT_BOUNDARY_SPLIT || rb == VT_BOUNDARY_SPLIT)
 		return rb;
 	if (!vt_can_remove(m, next.x))
 		return lb == VT_BOUNDARY_MERGED ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
-	return weaker(rb, vt_anon_compatible(m, prev.anon, prev.touchable, next.anon,
-					     next.touchable));
+	return weaker(rb,
+		      vt_anon_compatible(m, prev.anon, prev.touchable, next.anon, next.touchable));
 }
 
 static uint32_t joined_label(struct vt_model *m, uint32_t l, uint32_t r)

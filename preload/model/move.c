@@ -220,9 +220,7 @@ static int move_area(struct vt_apply *a, struct move *mv)
 		return leave_behind(a, mv, vt_area_head(first) == vt_area_head(x));
 	vt_piece_fn observe = m->observe;
 	m->observe = NULL; /* told as moved already */
-	uint32_t splits = a->fx->splits;
 	int err = vt_unmap_range(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
-	a->fx->splits = splits + (a->fx->splits - splits);
 	m->observe = observe;
 	if (!err)
 		vt_fuse_range(m, mv->to, mv->to + mv->new_len);

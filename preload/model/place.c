@@ -13,7 +13,7 @@
 #ifndef MAP_ABOVE4G
 #define MAP_ABOVE4G 0x80
 #endif
-#define NOWHERE ((uint64_t)-ENOMEM)
+#define NOWHERE            ((uint64_t)-ENOMEM)
 #define DEFAULT_MAP_WINDOW (0x800000000000UL - VT_PAGE_SIZE)
 
 /* struct vm_unmapped_area_info: what is looked for. */
@@ -32,8 +32,8 @@ static uint64_t start_gap(const struct vt_model *m, const struct vt_extent *x)
 }
 
 /* The free range before x, its guard gap left out, within the search. */
-static bool gap_before(const struct vt_model *m, const struct search *s,
-		       const struct vt_extent *x, uint64_t *lo, uint64_t *hi)
+static bool gap_before(const struct vt_model *m, const struct search *s, const struct vt_extent *x,
+		       uint64_t *lo, uint64_t *hi)
 {
 	*lo = vt_max(x->start - vt_tree_gap(x), s->low);
 	*hi = vt_min(start_gap(m, x), s->high);
@@ -204,8 +204,8 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 		return hint;
 	if (!m->config.mmap_base)
 		return NOWHERE;
-	s->low = vt_max(mmap_flags & MAP_ABOVE4G ? 1UL << 32 : VT_PAGE_SIZE,
-			m->config.mmap_min_addr);
+	s->low =
+	    vt_max(mmap_flags & MAP_ABOVE4G ? 1UL << 32 : VT_PAGE_SIZE, m->config.mmap_min_addr);
 	s->high = m->config.mmap_base;
 	if (hint > DEFAULT_MAP_WINDOW)
 		s->high += task_size - DEFAULT_MAP_WINDOW;
@@ -225,8 +225,7 @@ static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, ui
 }
 
 /* __thp_get_unmapped_area: look for one huge page more, then align the offset within it. */
-static uint64_t thp_area(const struct vt_model *m, uint64_t len, uint64_t off,
-			 uint64_t mmap_flags)
+static uint64_t thp_area(const struct vt_model *m, uint64_t len, uint64_t off, uint64_t mmap_flags)
 {
 	struct search s = { .length = len + VT_PMD_SIZE };
 	uint64_t at = topdown(m, 0, &s, mmap_flags);
@@ -238,8 +237,8 @@ static uint64_t thp_area(const struct vt_model *m, uint64_t len, uint64_t off,
 	return at + off_sub;
 }
 
-uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len,
-			      uint64_t pgoff, uint64_t mmap_flags, uint32_t file)
+uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
+			      uint64_t mmap_flags, uint32_t file)
 {
 	uint64_t task_size = m->config.task_size;
 	struct search s = { .length = len };

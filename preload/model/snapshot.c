@@ -135,10 +135,9 @@ int vt_apply_unseen_map(struct vt_apply *a)
 		if (x && x->start > v.start && x->start <= v.end && x->flags & VT_VM(GROWSDOWN))
 			return grow_stack(a, x, v.start);
 	}
-	v.flags = (ev->a[2] & PROT_READ ? VT_VM(READ) : 0) |
-		  (ev->a[2] & PROT_WRITE ? VT_VM(WRITE) : 0) |
-		  (ev->a[2] & PROT_EXEC ? VT_VM(EXEC) : 0) |
-		  (ev->a[3] & MAP_SHARED ? VT_VM(SHARED) : 0);
+	v.flags =
+	    (ev->a[2] & PROT_READ ? VT_VM(READ) : 0) | (ev->a[2] & PROT_WRITE ? VT_VM(WRITE) : 0) |
+	    (ev->a[2] & PROT_EXEC ? VT_VM(EXEC) : 0) | (ev->a[3] & MAP_SHARED ? VT_VM(SHARED) : 0);
 	if (ev->aux == VT_UNSEEN_STACK_GROWTH)
 		v.special = VT_SPECIAL_STACK;
 	if (vt_unmap_range(a, v.start, v.end, VT_PIECE_LOST))
@@ -189,8 +188,8 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 			vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
 		}
 		for (; x && x->start < v->end; x = vt_extent_next(x)) {
-			enum vt_boundary b = x->start == v->start ? VT_BOUNDARY_SPLIT :
-								    VT_BOUNDARY_MERGED;
+			enum vt_boundary b =
+			    x->start == v->start ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_MERGED;
 			if (x->boundary == b || !vt_adjacent_prev(x))
 				continue;
 			if (x->boundary == VT_BOUNDARY_UNDETERMINED)

@@ -12,8 +12,8 @@
  */
 #include "internal.h"
 
-#define RED 1UL
-#define STARTS 2UL
+#define RED      1UL
+#define STARTS   2UL
 #define TAG_MASK 7UL
 
 static inline struct vt_extent *parent_of(const struct vt_extent *x)
@@ -327,7 +327,8 @@ struct vt_extent *vt_area_head(struct vt_extent *x)
 {
 	while (x->boundary == VT_BOUNDARY_MERGED) {
 		if (!subtree_starts(x->left)) {
-			/* nothing on the left below x: up, until x lies to the right of its parent */
+			/* nothing on the left below x: up, until x lies to the right of its parent
+			 */
 			struct vt_extent *p = parent_of(x);
 			while (x == p->left) {
 				x = p;
