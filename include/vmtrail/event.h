@@ -111,6 +111,7 @@ enum {
 	VT_EV_UNDONE = 1 << 4,  /* announced, but the process ended before the result was stored */
 	VT_EV_SHARED_VM = 1 << 5, /* made by a vfork child or another task that shares the memory */
 	VT_EV_FD_KNOWN = 1 << 6,  /* equal file ids mean one open file description (see model.h) */
+	VT_EV_FD_RDONLY = 1 << 7, /* mmap: the descriptor was not open for writing */
 };
 
 /* Why the kernel's view differs from the calls seen: vt_event.aux of unseen_map, unseen_unmap. */
