@@ -123,7 +123,7 @@ int vt_apply_madvise(struct vt_apply *a)
 		return 0;
 	if (v->discards)
 		vt_observe(a, lo, hi, VT_PIECE_DISCARDED);
-	if (v->touches && !ev->ret)
+	if (v->touches && (!ev->ret || v->discards))
 		touch_areas(m, lo, hi);
 	if (!v->set && !v->clear)
 		return 0;

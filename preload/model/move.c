@@ -157,38 +157,46 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 	return 0;
 }
 
-static void unlock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
-		   struct vt_change *c, const void *arg)
+/* Clear VM_LOCKED in the whole area of x; nothing is merged for it. */
+static void unlock_area(struct vt_model *m, struct vt_extent *x)
 {
-	(void)a;
-	(void)x;
-	(void)anon;
-	(void)arg;
-	c->flags &= ~(uint32_t)VT_VM_LOCKED_MASK;
+	struct vt_extent *tail = vt_area_tail(x);
+	for (x = vt_area_head(x);; x = vt_extent_next(x)) {
+		vt_uncharge(m, x, vt_extent_pages(x));
+		x->flags &= ~(uint32_t)VT_VM_LOCKED_MASK;
+		vt_charge(m, x, vt_extent_pages(x));
+		if (x == tail)
+			break;
+	}
+}
+
+/* Whether x's area belongs to this one is in doubt, and so are its flags from now on. */
+static void doubt_flags(struct vt_model *m, struct vt_extent *x)
+{
+	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_HIDDEN_FLAGS | vt_identity_new(m);
 }
 
 /* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
-static int leave_behind(struct vt_apply *a, const struct move *mv, bool joined_itself)
+static void leave_behind(struct vt_apply *a, const struct move *mv, bool joined_itself)
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, mv->from);
 	struct vt_extent *head = vt_area_head(x), *tail = vt_area_tail(x);
-	if (x->flags & VT_VM(LOCKED)) {
-		if (vt_change_range(a, head->start, tail->end, unlock, NULL))
-			return -ENOMEM;
-		x = vt_model_find(m, mv->from);
-		head = vt_area_head(x);
-		tail = vt_area_tail(x);
-	}
 	struct vt_extent *after = vt_extent_next(tail);
-	bool whole = head->start == mv->from && tail->end == mv->from + mv->len &&
-		     head->boundary == VT_BOUNDARY_SPLIT &&
-		     (!after || after->boundary == VT_BOUNDARY_SPLIT);
-	if (whole && !joined_itself && vt_anon_of_area(x)) {
+	bool doubt_before = head->boundary == VT_BOUNDARY_UNDETERMINED;
+	bool doubt_after = after && after->boundary == VT_BOUNDARY_UNDETERMINED;
+	if (x->flags & VT_VM(LOCKED)) {
+		unlock_area(m, x);
+		if (doubt_before)
+			doubt_flags(m, vt_extent_prev(head));
+		if (doubt_after)
+			doubt_flags(m, after);
+	}
+	bool whole = head->start == mv->from && tail->end == mv->from + mv->len;
+	if (whole && !joined_itself && !doubt_before && !doubt_after && head->anon) {
 		vt_anon_set_area(x, 0);
 		vt_anon_wake(m, x);
 	}
-	return 0;
 }
 
 /* move_vma: copy the area, then take the old place away unless it stays. */
@@ -216,8 +224,10 @@ static int move_area(struct vt_apply *a, struct move *mv)
 	}
 	if (!mv->len)
 		return 0;
-	if (mv->stays)
-		return leave_behind(a, mv, vt_area_head(first) == vt_area_head(x));
+	if (mv->stays) {
+		leave_behind(a, mv, vt_area_head(first) == vt_area_head(x));
+		return 0;
+	}
 	vt_piece_fn observe = m->observe;
 	m->observe = NULL; /* told as moved already */
 	int err = vt_unmap_range(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
