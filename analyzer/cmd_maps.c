@@ -123,6 +123,7 @@ static int usage(void)
 	return VT_EXIT_OK;
 }
 
+/* The command line; -1: it is fine, else the exit status. */
 static int parse(struct maps *m, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -135,7 +136,7 @@ static int parse(struct maps *m, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h')
-			return usage() - 1;
+			return usage();
 		if (c == '?')
 			return VT_EXIT_BAD;
 		if (c == 'b')
@@ -145,7 +146,7 @@ static int parse(struct maps *m, int argc, char **argv)
 					   "start or end",
 					   optarg);
 	}
-	return 0;
+	return -1;
 }
 
 int vt_cmd_maps(int argc, char **argv)
@@ -153,8 +154,8 @@ int vt_cmd_maps(int argc, char **argv)
 	struct maps m = { .when.kind = VT_WHEN_END };
 	int status = parse(&m, argc, argv);
 
-	if (status)
-		return status < 0 ? VT_EXIT_OK : status;
+	if (status >= 0)
+		return status;
 	struct vt_trace *t = vt_open_operand(argc, argv);
 	if (!t)
 		return VT_EXIT_BAD;

@@ -109,6 +109,14 @@ void vt_snapshot_free(struct vt_snapshot *s);
 /* Start again from the first item. */
 void vt_trace_rewind(struct vt_trace *t);
 
+/*
+ * Close the trace of a process that was killed: its last events go from the live ring into a frame,
+ * and the file is cut behind it. A trace that is closed already is left alone. Returns 0; or -1 and
+ * *error, one malloc'ed line: the trace is damaged, or its process still runs. The file is then as
+ * before.
+ */
+int vt_trace_seal(const char *path, char **error);
+
 /* A value of META (or END), NULL if absent; the number in it, or fallback. */
 const char *vt_trace_meta(const struct vt_trace *t, const char *key);
 uint64_t vt_trace_meta_u64(const struct vt_trace *t, const char *key, uint64_t fallback);

@@ -317,16 +317,26 @@ static bool load(struct vt_trace *t, char **error)
 		if (live_off == t->header.live_off)
 			break;
 	}
+	/*
+	 * What is wrong with a frame ends the reading earlier, so it is told instead. A trace that
+	 * was closed has lost its live region for good.
+	 */
+	char *cut_live = t->damage;
+	t->damage = NULL;
 	bound_frames(t);
-	/* what is wrong with a frame ends the reading earlier: it is the one to tell */
-	char *behind = t->damage;
+	char *cut_frames = t->damage;
 	t->damage = NULL;
 	bool sound = index_frames(t);
-	if (t->damage)
-		free(behind);
-	else
-		t->damage = behind;
-	if (sound && t->header.live_off)
+	if (!t->damage && cut_frames) {
+		t->damage = cut_frames;
+		cut_frames = NULL;
+	} else if (!t->damage && !t->closed) {
+		t->damage = cut_live;
+		cut_live = NULL;
+	}
+	free(cut_live);
+	free(cut_frames);
+	if (sound && t->header.live_off && !t->closed)
 		vt_live_take(t, &live);
 	vt_live_copy_free(&live);
 	if (r->n_frames)
@@ -375,6 +385,7 @@ void vt_trace_close(struct vt_trace *t)
 	free(r->frames);
 	free(r->marks);
 	free(r->live);
+	free(r->journal);
 	free(r->stored.p);
 	free(r->chunk_raw.p);
 	free(r->mark_raw.p);

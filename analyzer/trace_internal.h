@@ -73,9 +73,12 @@ struct vt_reader {
 	size_t cap_stacks, cap_files, cap_threads;
 	size_t n_defs;
 
-	/* events of the live ring, after those in frames */
+	/* the live region: events after those in frames, and the journal they use */
 	struct vt_event *live;
 	size_t n_live;
+	uint8_t *journal;
+	size_t journal_len;
+	uint64_t ring_head;
 
 	/* reading a frame */
 	ZSTD_DCtx *zstd;

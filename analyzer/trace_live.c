@@ -123,15 +123,17 @@ static uint64_t narrowed(uint8_t class, uint64_t v)
 	}
 }
 
+/* The event in a slot, as it will be once a frame holds it. */
 static struct vt_event event_of(const struct vt_live_copy *c, const struct vt_slot *s)
 {
+	bool has_file = s->kind == VT_MMAP || s->kind == VT_SHMAT || s->kind == VT_UNSEEN_MAP;
 	struct vt_event e = {
 		.begin_ns = tick_ns(c, s->begin_tick),
 		.stack = s->stack,
 		.tid = s->tid,
-		.file = s->file,
+		.file = has_file ? s->file : 0,
 		.span = s->span,
-		.aux = s->aux,
+		.aux = s->kind >= VT_UNSEEN_MAP ? s->aux : 0,
 		.kind = s->kind,
 		.flags = s->flags,
 	};
@@ -158,8 +160,14 @@ void vt_live_take(struct vt_trace *t, const struct vt_live_copy *c)
 	uint64_t slots = t->header.ring_slots, from = r->ring_next;
 	size_t cap = 0;
 
-	if (!vt_defs_read(t, &journal))
+	if (vt_defs_read(t, &journal)) {
+		r->journal = vt_calloc(c->journal_len, 1);
+		memcpy(r->journal, c->journal, c->journal_len);
+		r->journal_len = c->journal_len;
+	} else {
 		vt_trace_damaged(t, journal_offset(t), "journal: a definition makes no sense");
+	}
+	r->ring_head = c->ring_head;
 	if (!c->slots || c->ring_head <= from)
 		return;
 	if (c->ring_head - from > slots)

@@ -1,0 +1,250 @@
+/*
+ * cmd_dump.c - vmtrail dump: the recorded calls, in strace's form or as JSON Lines.
+ *
+ * Needs the model only for stacks, whose frames depend on what was mapped when.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "alloc.h"
+#include "call_text.h"
+#include "commands.h"
+#include "dump_json.h"
+#include "options.h"
+#include "report_json.h"
+#include "sites.h"
+#include "units.h"
+#include <getopt.h>
+
+/* The column of "= " in strace's output (its option -a). */
+#define RESULT_COLUMN 40
+
+struct dump {
+	bool json, stacks, own;
+	uint64_t from, to;         /* event numbers, both included */
+	bool kinds[VT_KIND_COUNT]; /* wanted */
+	uint32_t *tids;            /* wanted; none: all */
+	size_t n_tids, cap_tids;
+	struct vt_trace *trace;
+	struct vt_replay replay; /* stacks only */
+	struct vt_sites *sites;
+};
+
+static bool is_wanted(const struct dump *d, const struct vt_event *e)
+{
+	if (e->seq < d->from || e->seq > d->to || !d->kinds[e->kind])
+		return false;
+	if (e->flags & VT_EV_OWN && !d->own)
+		return false;
+	for (size_t i = 0; i < d->n_tids; i++)
+		if (d->tids[i] == e->tid)
+			return true;
+	return !d->n_tids;
+}
+
+/* "TID SECONDS.MICROSECONDS call(args)   = result", as strace -f -ttt -o writes it. */
+static void print_text(const struct dump *d, const struct vt_event *e)
+{
+	char line[VT_CALL_TEXT] = "";
+	struct vt_text text = { line, 0, sizeof(line) };
+	uint64_t us = (d->trace->header.start_realtime_ns + e->begin_ns) / 1000;
+
+	vt_text_add(&text, "%-5u %llu.%06u ", e->tid, (unsigned long long)us / 1000000,
+		    (unsigned)(us % 1000000));
+	vt_text_call(&text, e);
+	if (!vt_is_remark(e)) {
+		size_t pad = text.n + 1 < RESULT_COLUMN ? RESULT_COLUMN - text.n : 1;
+		vt_text_add(&text, "%*s= ", (int)pad, "");
+		vt_text_result(&text, e);
+	}
+	puts(line);
+	if (d->stacks)
+		vt_print_stack(stdout, d->sites, &d->replay, e, "    ");
+}
+
+static void print_json(const struct dump *d, const struct vt_event *e)
+{
+	struct json_object *o = vt_event_json(d->trace, e);
+
+	if (d->stacks) {
+		static struct vt_frame_text frames[VT_MAX_FRAMES];
+		struct json_object *stack = json_object_new_array();
+		size_t n = vt_stack_frames(d->sites, &d->replay, e, frames, VT_MAX_FRAMES);
+		for (size_t i = 0; i < n; i++)
+			json_object_array_add(stack, vt_json_frame(&frames[i]));
+		json_object_object_add(o, "stack", stack);
+	}
+	vt_json_print(stdout, o);
+}
+
+static void print_event(const struct dump *d, const struct vt_event *e)
+{
+	if (!is_wanted(d, e))
+		return;
+	if (d->json)
+		print_json(d, e);
+	else
+		print_text(d, e);
+}
+
+static void dump_calls(struct dump *d)
+{
+	struct vt_item item;
+
+	while (vt_trace_next(d->trace, &item) != VT_ITEM_END) {
+		if (item.type != VT_ITEM_EVENT)
+			continue;
+		if (item.event.seq > d->to)
+			break;
+		print_event(d, &item.event);
+	}
+}
+
+static void dump_stacks(struct dump *d)
+{
+	struct vt_item item;
+
+	if (vt_replay_init(&d->replay, d->trace))
+		vt_out_of_memory();
+	d->sites = vt_sites_new();
+	while (vt_replay_next(&d->replay, &item) != VT_ITEM_END) {
+		vt_sites_follow(d->sites, &d->replay, &item);
+		if (item.type != VT_ITEM_EVENT)
+			continue;
+		if (item.event.seq > d->to)
+			break;
+		print_event(d, &item.event);
+	}
+	vt_sites_free(d->sites);
+	vt_replay_fini(&d->replay);
+}
+
+static int usage(void)
+{
+	puts("usage: vmtrail dump TRACE [OPTIONS]\n\n"
+	     "Prints the recorded calls, one a line, as strace -f -ttt does.\n\n"
+	     "  --format=FORMAT  text, or json for JSON Lines\n"
+	     "  --stacks         each call's stack beneath it\n"
+	     "  --own            also the recorder's own mappings\n"
+	     "  --from=N --to=N  only these event numbers\n"
+	     "  --call=LIST      only these calls: mmap,munmap\n"
+	     "  --tid=LIST       only these threads");
+	return VT_EXIT_OK;
+}
+
+static bool parse_calls(struct dump *d, char *list)
+{
+	memset(d->kinds, 0, sizeof(d->kinds));
+	for (char *name; (name = strsep(&list, ","));) {
+		int kind = 0;
+		while (kind < VT_KIND_COUNT && strcmp(vt_kinds[kind].name, name))
+			kind++;
+		if (kind == VT_KIND_COUNT) {
+			vt_complain("--call: no call %s", name);
+			return false;
+		}
+		d->kinds[kind] = true;
+	}
+	return true;
+}
+
+static bool parse_tids(struct dump *d, char *list)
+{
+	for (char *text; (text = strsep(&list, ","));) {
+		uint64_t tid;
+		if (!vt_parse_u64(text, &tid) || tid > UINT32_MAX) {
+			vt_complain("--tid: %s is no thread id", text);
+			return false;
+		}
+		d->tids = vt_grow(d->tids, d->n_tids, &d->cap_tids, sizeof(*d->tids));
+		d->tids[d->n_tids++] = (uint32_t)tid;
+	}
+	return true;
+}
+
+static bool parse_seq(const char *option, const char *text, uint64_t *seq)
+{
+	if (vt_parse_u64(text + (*text == '#'), seq))
+		return true;
+	vt_complain("--%s: %s is no event number", option, text);
+	return false;
+}
+
+static bool parse_format(struct dump *d, const char *format)
+{
+	d->json = !strcmp(format, "json");
+	if (d->json || !strcmp(format, "text"))
+		return true;
+	vt_complain("--format: expected text or json, found %s", format);
+	return false;
+}
+
+/* The command line; -1: it is fine, else the exit status. */
+static int parse(struct dump *d, int argc, char **argv)
+{
+	enum { FORMAT = 256, STACKS, OWN, FROM, TO, CALL, TID };
+	static const struct option options[] = {
+		{ "format", required_argument, NULL, FORMAT },
+		{ "stacks", no_argument, NULL, STACKS },
+		{ "own", no_argument, NULL, OWN },
+		{ "from", required_argument, NULL, FROM },
+		{ "to", required_argument, NULL, TO },
+		{ "call", required_argument, NULL, CALL },
+		{ "tid", required_argument, NULL, TID },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	bool ok = true;
+	int c;
+
+	while (ok && (c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case FORMAT:
+			ok = parse_format(d, optarg);
+			break;
+		case STACKS:
+			d->stacks = true;
+			break;
+		case OWN:
+			d->own = true;
+			break;
+		case FROM:
+			ok = parse_seq("from", optarg, &d->from);
+			break;
+		case TO:
+			ok = parse_seq("to", optarg, &d->to);
+			break;
+		case CALL:
+			ok = parse_calls(d, optarg);
+			break;
+		case TID:
+			ok = parse_tids(d, optarg);
+			break;
+		case 'h':
+			return usage();
+		default:
+			ok = false;
+		}
+	}
+	return ok ? -1 : VT_EXIT_BAD;
+}
+
+int vt_cmd_dump(int argc, char **argv)
+{
+	struct dump d = { .to = UINT64_MAX };
+
+	memset(d.kinds, true, sizeof(d.kinds));
+	int status = parse(&d, argc, argv);
+	if (status < 0) {
+		d.trace = vt_open_operand(argc, argv);
+		status = VT_EXIT_BAD;
+	}
+	if (d.trace) {
+		if (d.stacks)
+			dump_stacks(&d);
+		else
+			dump_calls(&d);
+		status = vt_close_operand(d.trace, VT_EXIT_OK);
+	}
+	free(d.tids);
+	return status;
+}
