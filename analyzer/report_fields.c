@@ -122,7 +122,7 @@ static void add_sites(struct json_object *o, const struct vt_report *r, size_t t
 
 static void add_unseen(struct json_object *o, const struct vt_report *r)
 {
-	static const char *const why[] = { "change", "stack_growth", "before_start" };
+	static const char *const why[] = { "change", "stack growth", "before start" };
 	struct json_object *list = array_in(o, "unseen");
 	for (size_t i = 0; i < r->n_unseen; i++) {
 		const struct vt_report_unseen *u = &r->unseen[i];

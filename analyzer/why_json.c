@@ -4,9 +4,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include "alloc.h"
-#include "call_text.h"
+#include "dump_json.h"
 #include "report_json.h"
-#include "why_call.h"
 #include "why_history.h"
 
 static const struct {
@@ -41,23 +40,11 @@ static struct json_object *mapping(const struct vt_why_mapping *m)
 	return o;
 }
 
+/* The event as dump has it, and what it did to the page. */
 static struct json_object *entry(const struct vt_why_entry *e, const struct vt_trace *t)
 {
-	char buf[VT_CALL_TEXT];
-	struct vt_text call = { buf, 0, sizeof(buf) };
-	struct json_object *o = json_object_new_object(), *what = json_object_new_array(),
+	struct json_object *o = vt_event_json(t, &e->event), *what = json_object_new_array(),
 			   *stack = json_object_new_array();
-	vt_json_u64(o, "seq", e->event.seq);
-	vt_json_u64(o, "time_ns", e->event.begin_ns);
-	vt_json_u64(o, "tid", e->event.tid);
-	vt_json_text(o, "thread", vt_trace_thread_name(t, e->event.tid));
-	vt_text_call(&call, &e->event);
-	vt_json_text(o, "call", buf);
-	if (!vt_is_remark(&e->event)) {
-		call.n = 0;
-		vt_text_result(&call, &e->event);
-		vt_json_text(o, "result", buf);
-	}
 	for (size_t i = 0; i < sizeof(whats) / sizeof(whats[0]); i++)
 		if (e->what & whats[i].bit)
 			json_object_array_add(what, json_object_new_string(whats[i].name));
