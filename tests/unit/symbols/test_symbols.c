@@ -19,6 +19,13 @@
 #include "elf_module.h"
 #include "symbols.h"
 
+/* libdw leaks where a damaged file makes it give up; that is not ours to mend. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libdw.so\n";
+}
+
 /* Where the executable lies, and what it calls itself. */
 struct self {
 	char path[4096];
