@@ -27,13 +27,11 @@ static void print_mismatch(void *ctx, const struct vt_snapshot *s, uint64_t star
 	    s->reason < sizeof(reasons) / sizeof(reasons[0]) ? reasons[s->reason] : "?";
 
 	(void)ctx;
-	printf("snapshot %u (%s, after event %llu): ", s->number, reason,
-	       (unsigned long long)s->seq_lo);
-	if (start == end)
-		printf("%s\n", model);
-	else
-		printf("%llx-%llx: replay %s; kernel %s\n", (unsigned long long)start,
-		       (unsigned long long)end, model, kernel);
+	printf("snapshot %u (%s, after event %llu): %llx", s->number, reason,
+	       (unsigned long long)s->seq_lo, (unsigned long long)start);
+	if (start != end)
+		printf("-%llx", (unsigned long long)end);
+	printf(": replay %s; kernel %s\n", model, kernel);
 }
 
 static int usage(void)

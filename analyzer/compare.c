@@ -311,6 +311,29 @@ static void compare_bytes(struct walk *w, struct repairs *repairs)
 	}
 }
 
+/* Tell the determined boundaries that differ; vt_model_settle counts the same ones. */
+static void tell_boundaries(struct vt_replay *r, const struct vt_snapshot *s,
+			    const struct vt_vma *areas, size_t n, const struct vt_flux *flux)
+{
+	const struct vt_extent *prev = NULL, *x = vt_model_first(&r->model);
+	size_t area = 0, range = 0;
+
+	for (; x; prev = x, x = vt_extent_next(x)) {
+		while (area < n && areas[area].start < x->start)
+			area++;
+		while (range < flux->n && flux->v[range].hi <= x->start)
+			range++;
+		bool in_flux = range < flux->n && flux->v[range].lo <= x->start;
+		bool split = area < n && areas[area].start == x->start;
+		if (!prev || prev->end < x->start || in_flux ||
+		    x->boundary == VT_BOUNDARY_UNDETERMINED ||
+		    (x->boundary == VT_BOUNDARY_SPLIT) == split)
+			continue;
+		r->mismatch(r->mismatch_ctx, s, x->start, x->start,
+			    split ? "one area" : "two areas", split ? "two areas" : "one area");
+	}
+}
+
 static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)
 {
 	struct vt_vma *areas = vt_calloc(s->n_vmas, sizeof(*areas));
@@ -329,16 +352,13 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 	if (!r->started || flux->all_boundaries)
 		append(flux, 0, UINT64_MAX);
 	tidy(flux);
+	if (r->mismatch)
+		tell_boundaries(r, s, areas, n, flux);
 	uint64_t wrong = vt_model_settle(&r->model, areas, n, flux->v, flux->n, &settled);
 	free(areas);
 	r->verdict.vmas += n;
 	r->verdict.undetermined += settled;
 	r->verdict.boundary_mismatches += wrong;
-	if (wrong && r->mismatch) {
-		char text[64];
-		snprintf(text, sizeof(text), "%llu boundaries differ", (unsigned long long)wrong);
-		r->mismatch(r->mismatch_ctx, s, 0, 0, text, "");
-	}
 }
 
 int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)

@@ -236,7 +236,8 @@ static int put_extent(struct vt_replay *r, const struct vt_extent *x)
 
 /*
  * A keyframe counts only before anything else has filled the model: later ones show what the
- * replay knows. Boundaries that it leaves undetermined count as such at the next snapshot.
+ * replay knows. It is a forked child's, whose areas share anon_vmas in ways that no call shows.
+ * Boundaries that it leaves undetermined count as such at the next snapshot.
  */
 static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 {
@@ -248,6 +249,7 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 	if (r->started)
 		return 0;
 	struct vt_vma *areas = vt_calloc(item->n_extents, sizeof(*areas));
+	r->model.forked = true;
 	for (size_t i = 0; !rc && i < item->n_extents; i++) {
 		rc = put_extent(r, &x[i]);
 		bool touches = i && x[i].start == x[i - 1].end;

@@ -24,7 +24,7 @@ struct vt_verdict {
 
 /*
  * Called for every difference of bytes found at a snapshot: [start, end), what the model has and
- * what the kernel shows, as in maps. start == end: the boundaries that differ, in numbers.
+ * what the kernel shows, as in maps; and for every boundary that differs: start == end.
  */
 typedef void (*vt_mismatch_fn)(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
 			       const char *model, const char *kernel);
