@@ -86,6 +86,8 @@ struct json_object *vt_json_site(const struct vt_site *site)
 	if (!site)
 		return NULL;
 	struct json_object *o = vt_json_frame(&site->frame);
+	if (site->frame.inlined)
+		json_object_object_add(o, "inlined_into", vt_json_frame(&site->outer));
 	if (site->via)
 		vt_json_text(o, "via", site->via);
 	return o;

@@ -21,7 +21,7 @@ void vt_json_text(struct json_object *o, const char *key, const char *text);
 /* A frame: pc, module, file_offset, function, offset, source, line, inlined. */
 struct json_object *vt_json_frame(const struct vt_frame_text *f);
 
-/* A call site: its frame and via; a null object when there is none. */
+/* A call site: its frame, inlined_into and via where there are such; NULL when there is no site. */
 struct json_object *vt_json_site(const struct vt_site *site);
 
 /* Print the object on one line and free it. */

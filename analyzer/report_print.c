@@ -16,6 +16,9 @@
 /* Share of vm.max_map_count from which on the number of areas is shown in red. */
 #define MAP_COUNT_ALARM 80
 
+/* Below this the trace's fixed parts outweigh its events. */
+#define MANY_EVENTS 1000
+
 struct page {
 	FILE *out;
 	const struct vt_report *r;
@@ -98,16 +101,18 @@ static void print_head(const struct page *p)
 	fprintf(p->out, "%s%s%s\n\n", p->style.strong, p->t->path, p->style.off);
 	fact(p, "command", meta(p, "cmd"));
 	fact(p, "executable", meta(p, "exe"));
-	fact_f(p, "machine", "Linux %s, %s, %s memory, %s pages", meta(p, "kernel"),
-	       meta(p, "machine"),
-	       vt_format_size(a, vt_trace_meta_u64(p->t, "mem_total_kb", 0) << 10),
-	       vt_format_size(b, vt_trace_meta_u64(p->t, "page_size", VT_PAGE_SIZE)));
+	fact_f(p, "machine", "Linux %s, %s, %s of memory", meta(p, "kernel"), meta(p, "machine"),
+	       vt_format_size(a, vt_trace_meta_u64(p->t, "mem_total_kb", 0) << 10));
 	fact_f(p, "process", "%u, %u thread%s, from %s for %s", p->t->header.pid, p->t->n_threads,
 	       p->t->n_threads == 1 ? "" : "s", when, vt_format_duration(a, r->duration_ns));
 	print_ending(p);
-	fact_f(p, "trace", "%s events, %s, %.1f bytes an event", vt_format_count(a, r->events),
-	       vt_format_size(b, p->t->size),
-	       r->events ? (double)p->t->size / (double)r->events : 0.0);
+	if (r->events >= MANY_EVENTS)
+		fact_f(p, "trace", "%s events, %s, %.1f bytes an event",
+		       vt_format_count(a, r->events), vt_format_size(b, p->t->size),
+		       (double)p->t->size / (double)r->events);
+	else
+		fact_f(p, "trace", "%s events, %s", vt_format_count(a, r->events),
+		       vt_format_size(b, p->t->size));
 	if (lost)
 		fact_f(p, "lost", "%s%s events%s", p->style.bad, vt_format_count(c, lost),
 		       p->style.off);
@@ -203,11 +208,11 @@ static void print_size_row(const struct page *p, const char *name, uint64_t end,
 	fputc('\n', p->out);
 }
 
-static void print_vma_row(const struct page *p)
+/* In red when the peak comes near the limit. */
+static void print_vma_row(const struct page *p, uint64_t limit)
 {
 	char buf[VT_UNIT_TEXT];
 	const struct vt_report *r = p->r;
-	uint64_t limit = vt_trace_meta_u64(p->t, "max_map_count", 0);
 	bool alarm = limit && r->vmas.value * 100 >= limit * MAP_COUNT_ALARM;
 	fprintf(p->out, "  %-17s", "VMAs");
 	cell(p, vt_format_count(buf, r->end.map_count), -12);
@@ -216,15 +221,13 @@ static void print_vma_row(const struct page *p)
 	fputs(alarm ? p->style.off : "", p->out);
 	print_moment(p, &r->vmas);
 	fputc('\n', p->out);
-	if (limit)
-		fprintf(p->out, "%55s%.1f %% of max_map_count %s\n", "",
-			100.0 * (double)r->vmas.value / (double)limit, vt_format_count(buf, limit));
 }
 
 static void print_space(const struct page *p)
 {
 	char a[VT_UNIT_TEXT], b[VT_UNIT_TEXT];
 	const struct vt_report *r = p->r;
+	uint64_t limit = vt_trace_meta_u64(p->t, "max_map_count", 0);
 	heading(p, "Address space");
 	fprintf(p->out, "%s  %-17s%12s%14s   %s%s\n", p->style.faint, "", "at the end", "peak",
 		"reached by event", p->style.off);
@@ -233,16 +236,24 @@ static void print_space(const struct page *p)
 		fprintf(p->out, "  %-17s", "resident");
 		cell(p, r->resident_at_exit ? vt_format_size(a, r->resident) : "-", -12);
 		cell(p, vt_format_size(b, r->resident_peak), -14);
-		fputc('\n', p->out);
+		fprintf(p->out, "   as the kernel counts it\n");
 	}
 	print_size_row(p, "committed", r->end.committed << VT_PAGE_SHIFT, &r->committed);
 	if (r->locked.value)
 		print_size_row(p, "locked", r->end.locked_vm << VT_PAGE_SHIFT, &r->locked);
-	print_vma_row(p);
+	print_vma_row(p, limit);
+	if (limit)
+		fprintf(p->out,
+			"  The most VMAs were %.1f %% of the limit, %s (vm.max_map_count).\n",
+			100.0 * (double)r->vmas.value / (double)limit, vt_format_count(a, limit));
 	if (r->own_bytes)
-		fprintf(p->out, "  Of this the recorder itself holds %s in %s VMAs.\n",
-			vt_format_size(a, r->own_bytes), vt_format_count(b, r->own_vmas));
+		fprintf(p->out, "  The recorder itself holds %s of this in %s VMA%s.\n",
+			vt_format_size(a, r->own_bytes), vt_format_count(b, r->own_vmas),
+			r->own_vmas == 1 ? "" : "s");
 }
+
+/* Where the call site begins in its tables. */
+#define SITE_COLUMN 30
 
 /* The value of a site's row as its table shows it. */
 static const char *value_text(enum vt_report_order order, uint64_t value, char buf[VT_UNIT_TEXT])
@@ -255,17 +266,18 @@ static void print_site_row(const struct page *p, const struct vt_report_site *s,
 {
 	char buf[VT_UNIT_TEXT], name[512];
 	uint64_t value = vt_report_value(s, order);
-	cell(p, value_text(order, value, buf), -12);
+	cell(p, value_text(order, value, buf), -11);
 	fprintf(p->out, "%6.1f %%", all ? 100.0 * (double)value / (double)all : 0.0);
 	cell(p,
 	     order == VT_BY_BYTES ? vt_format_count(buf, s->mappings)
 				  : vt_format_count(buf, s->errors),
 	     -10);
 	if (!s->site) {
-		fprintf(p->out, "   %s\n", s->name);
+		fprintf(p->out, "  %s\n", s->name);
 		return;
 	}
-	fprintf(p->out, "   %s\n", vt_site_short(s->site, name, sizeof(name), p->style.width - 34));
+	fprintf(p->out, "  %s\n",
+		vt_site_short(s->site, name, sizeof(name), p->style.width - SITE_COLUMN));
 }
 
 static void print_sites(const struct page *p, const char *title, const char *unit,
@@ -278,7 +290,7 @@ static void print_sites(const struct page *p, const char *title, const char *uni
 		all += vt_report_value(&p->r->table[i], order);
 	if (n) {
 		heading(p, title);
-		fprintf(p->out, "%s%12s%8s%10s   %s%s\n", p->style.faint, unit, "share", second,
+		fprintf(p->out, "%s%11s%8s%9s  %s%s\n", p->style.faint, unit, "share", second,
 			"call site", p->style.off);
 		for (size_t i = 0; i < n; i++)
 			print_site_row(p, &p->r->table[rows[i]], order, all);
@@ -304,6 +316,8 @@ static void print_unseen(const struct page *p)
 		fprintf(p->out, "  none: every change of the address space is a recorded call\n");
 		return;
 	}
+	fprintf(p->out, "%s%12s%12s   %-17s%s%s\n", p->style.faint, "times", "bytes", "how",
+		"the kernel shows", p->style.off);
 	for (size_t i = 0; i < r->n_unseen && i < p->top; i++) {
 		const struct vt_report_unseen *u = &r->unseen[i];
 		cell(p, vt_format_count(count, u->count), -12);

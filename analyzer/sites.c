@@ -378,7 +378,8 @@ size_t vt_stack_frames(struct vt_sites *s, const struct vt_replay *r, const stru
 
 /* The site of one call instruction, made when new. */
 static struct vt_site *site_at(struct vt_sites *s, const struct module *m,
-			       const struct vt_frame_text *frame, const char *via)
+			       const struct vt_frame_text *frame, const struct vt_frame_text *outer,
+			       const char *via)
 {
 	struct site_key key = { frame->file_offset, m->number };
 	struct site_entry *e;
@@ -387,7 +388,7 @@ static struct vt_site *site_at(struct vt_sites *s, const struct module *m,
 		return &e->site;
 	e = vt_calloc(1, sizeof(*e));
 	e->key = key;
-	e->site = (struct vt_site){ (uint32_t)s->n_sites, *frame, via };
+	e->site = (struct vt_site){ (uint32_t)s->n_sites, *frame, *outer, via };
 	HASH_ADD(hh, s->sites, key, sizeof(key), e);
 	s->by_id = vt_grow(s->by_id, s->n_sites, &s->cap_sites, sizeof(*s->by_id));
 	s->by_id[s->n_sites++] = &e->site;
@@ -398,17 +399,36 @@ static struct vt_site *site_at(struct vt_sites *s, const struct module *m,
 static const char *public_name(const char *function)
 {
 	static const char *const prefixes[] = { "__GI_", "__libc_", "__", "_" };
+	static const char *const versioned[] = { "pthread_create_2_1",     "pthread_create",
+						 "dlopen_implementation",  "dlopen",
+						 "dlclose_implementation", "dlclose",
+						 "libc_start_main_impl",   "libc_start_main" };
 	for (size_t i = 0; function && i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)
 			function += strlen(prefixes[i]);
+	for (size_t i = 0; function && i < sizeof(versioned) / sizeof(versioned[0]); i += 2)
+		if (strcmp(function, versioned[i]) == 0)
+			function = versioned[i + 1];
 	return function;
 }
 
-/* Find a stack's site: see struct vt_site. */
+static bool starts_with(const char *text, const char *start)
+{
+	return text && strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Whether a function makes memory calls on behalf of its callers, wherever it was linked in. */
+static bool is_runtime(const struct module *m, const char *function)
+{
+	return m->role != MODULE_PLAIN || starts_with(function, "operator new") ||
+	       starts_with(function, "operator delete");
+}
+
+/* Find a stack's site: see vt_site_of. */
 static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e, const struct vt_stack_def *stack)
 {
-	struct vt_frame_text f[VT_MAX_FRAMES], first;
+	struct vt_frame_text f[VT_MAX_FRAMES], first[2];
 	struct module *m, *first_module = NULL;
 	const char *via = NULL;
 	for (uint32_t i = 0; i < stack->n; i++) {
@@ -416,17 +436,19 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 					VT_MAX_FRAMES, &m);
 		if (m->role == MODULE_RECORDER)
 			continue;
-		const char *outer = f[n - 1].function;
+		const struct vt_frame_text *outer = &f[n - 1];
 		/* what runs below _start alone is the C library's own doing */
-		if (m->role == MODULE_PLAIN && !(outer && strcmp(outer, "_start") == 0))
-			return site_at(s, m, &f[0], public_name(via));
+		if (!is_runtime(m, outer->function) &&
+		    !(outer->function && strcmp(outer->function, "_start") == 0))
+			return site_at(s, m, &f[0], outer, public_name(via));
 		if (!first_module) {
-			first = f[0];
+			first[0] = f[0];
+			first[1] = *outer;
 			first_module = m;
 		}
-		via = outer;
+		via = outer->function;
 	}
-	return first_module ? site_at(s, first_module, &first, NULL) : NULL;
+	return first_module ? site_at(s, first_module, &first[0], &first[1], NULL) : NULL;
 }
 
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,

@@ -38,6 +38,7 @@ struct vt_frame_text {
 struct vt_site {
 	uint32_t id;                /* dense, from 0 */
 	struct vt_frame_text frame; /* see vt_site_of */
+	struct vt_frame_text outer; /* the function that frame is inlined into, or frame itself */
 	const char *via; /* the runtime function it called ("malloc"), NULL: none between */
 };
 
@@ -72,8 +73,9 @@ void vt_sites_fold(struct vt_sites *s, bool fold);
 bool vt_sites_folds(const struct vt_sites *s);
 
 /*
- * The call site of e: its first frame outside libvmtrail, libc and the loader; when there is none
- * (start-up, exit), the first outside libvmtrail. NULL when no stack was recorded.
+ * The call site of e: its first frame outside libvmtrail, libc, the loader and C++'s operator new
+ * and delete; when there is none (start-up, exit), the first outside libvmtrail. NULL when no stack
+ * was recorded.
  */
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e);
@@ -83,12 +85,16 @@ uint32_t vt_sites_count(const struct vt_sites *s);
 const struct vt_site *vt_sites_get(const struct vt_sites *s, uint32_t id);
 
 /*
- * A frame in short, for a table's column: "Function  file.c:88" or "Function  (libfoo.so)", cut to
- * width characters with "…" in the function's name where needed. Returns buf, NUL-terminated.
+ * A frame in short, for a table's column: "Function  file.c:88" or "Function+0x12  (libfoo.so)",
+ * cut to width columns with "…" in the function's name where needed; width is at least 16. Returns
+ * buf.
  */
 char *vt_frame_short(const struct vt_frame_text *f, char *buf, size_t size, unsigned width);
 
-/* A site in short: its frame, and "via malloc" where it called through the runtime. */
+/*
+ * A site in short: its frame, what that is inlined into, and "via malloc" where it called through
+ * the runtime.
+ */
 char *vt_site_short(const struct vt_site *site, char *buf, size_t size, unsigned width);
 
 #endif

@@ -121,35 +121,78 @@ static void fit_name(const char *name, char *buf, size_t size, size_t width)
 	snprintf(buf, size, "%s%.*s%s", rest > name ? "…" : "", (int)len, rest, cut ? "…" : "");
 }
 
+/* The columns that a qualified name's last part needs, with the mark of what is left out. */
+static size_t least_width(const char *name)
+{
+	const char *rest = name;
+	for (const char *next; (next = next_part(rest));)
+		rest = next;
+	return strlen(rest) + (rest > name);
+}
+
+/* A frame's function; calls of one function are told apart by line or else by offset. */
+static void full_name(const struct vt_frame_text *f, char *buf, size_t size)
+{
+	if (f->function && !f->line && !f->inlined)
+		snprintf(buf, size, "%s+0x%" PRIx64, f->function, f->offset);
+	else if (f->function)
+		snprintf(buf, size, "%s", f->function);
+	else if (*f->path)
+		snprintf(buf, size, "%s+0x%" PRIx64, f->module, f->file_offset);
+	else
+		snprintf(buf, size, "code in %s",
+			 strcmp(f->module, "?") == 0 ? "no mapping" : f->module);
+}
+
+/* "  file.c:88" or "  (libfoo.so)"; nothing where the name says as much. */
+static void full_place(const struct vt_frame_text *f, char *buf, size_t size)
+{
+	char source[256];
+	frame_source(f, source, sizeof(source));
+	if (!f->function)
+		*buf = '\0';
+	else if (*source)
+		snprintf(buf, size, "  %s", source);
+	else
+		snprintf(buf, size, "  (%s)", f->module);
+}
+
+/* Put name, place and via together: outer namespaces go first, then the place, then the name's end.
+ */
+static void compose(const char *name, const char *place, const char *via, char *buf, size_t size,
+		    unsigned width)
+{
+	char cut[1024];
+	if (least_width(name) + strlen(place) + strlen(via) > width)
+		place = "";
+	if (strlen(place) + strlen(via) + 16 > width)
+		via = "";
+	fit_name(name, cut, sizeof(cut), width - strlen(place) - strlen(via));
+	snprintf(buf, size, "%s%s%s", cut, place, via);
+}
+
 char *vt_frame_short(const struct vt_frame_text *f, char *buf, size_t size, unsigned width)
 {
-	char source[256], place[300], name[1024];
-	frame_source(f, source, sizeof(source));
-	if (!f->function) {
-		if (*f->path)
-			snprintf(name, sizeof(name), "%s+0x%" PRIx64, f->module, f->file_offset);
-		else
-			snprintf(name, sizeof(name), "code in %s",
-				 strcmp(f->module, "?") == 0 ? "no mapping" : f->module);
-		fit_name(name, buf, size, width);
-		return buf;
-	}
-	if (*source)
-		snprintf(place, sizeof(place), "  %s", source);
-	else
-		snprintf(place, sizeof(place), "  (%s)", f->module);
-	size_t taken = strlen(place) < width / 2 ? strlen(place) : 0;
-	fit_name(f->function, name, sizeof(name), width - taken);
-	snprintf(buf, size, "%s%s", name, taken ? place : "");
+	char place[300], name[1024];
+	full_name(f, name, sizeof(name));
+	full_place(f, place, sizeof(place));
+	compose(name, place, "", buf, size, width);
 	return buf;
 }
 
 char *vt_site_short(const struct vt_site *site, char *buf, size_t size, unsigned width)
 {
-	char via[80] = "", frame[1024];
-	if (site->via && strlen(site->via) < width / 3)
+	char place[300], name[1024], outer[512], via[80] = "";
+	full_name(&site->outer, outer, sizeof(outer));
+	full_place(&site->outer, place, sizeof(place));
+	if (site->via)
 		snprintf(via, sizeof(via), "  via %.70s", site->via);
-	vt_frame_short(&site->frame, frame, sizeof(frame), width - (unsigned)strlen(via));
-	snprintf(buf, size, "%s%s", frame, via);
+	snprintf(name, sizeof(name), "%s", outer);
+	if (site->frame.inlined && site->frame.function) {
+		snprintf(name, sizeof(name), "%.500s in %s", site->frame.function, outer);
+		if (strlen(name) + strlen(place) + strlen(via) > width)
+			snprintf(name, sizeof(name), "%s", outer);
+	}
+	compose(name, place, via, buf, size, width);
 	return buf;
 }

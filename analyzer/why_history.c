@@ -75,7 +75,8 @@ static bool asked_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
 static uint32_t asked_in_vain(const struct vt_why *w, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if (e->kind >= VT_UNSEEN_MAP || (e->flags & VT_EV_UNDONE) || !asked_range(e, &lo, &hi) || w->page < lo || w->page >= hi)
+	if (e->kind >= VT_UNSEEN_MAP || (e->flags & VT_EV_UNDONE) || !asked_range(e, &lo, &hi) ||
+	    w->page < lo || w->page >= hi)
 		return 0;
 	if (vt_is_error(e->ret))
 		return VT_WHY_REFUSED;
@@ -225,4 +226,19 @@ const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq)
 		if (w->entries[i].event.seq == seq)
 			return &w->entries[i];
 	return NULL;
+}
+
+bool vt_why_by_loader(const struct vt_why_entry *e)
+{
+	size_t i = 0;
+	while (i < e->n_frames && strncmp(e->frames[i].module, "libvmtrail.so", 13) == 0)
+		i++;
+	return i < e->n_frames && strncmp(e->frames[i].module, "ld-", 3) == 0;
+}
+
+bool vt_why_is_destructive(const struct vt_why_entry *e)
+{
+	return (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) &&
+	       (e->victim.flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))) &&
+	       !vt_why_by_loader(e);
 }

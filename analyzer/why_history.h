@@ -72,6 +72,13 @@ void vt_why_free(struct vt_why *w);
 const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq);
 
 /*
+ * Whether a forced placement destroyed something that was in use: not a reservation (PROT_NONE),
+ * and not by the loader, which lays a library's segments over each other.
+ */
+bool vt_why_is_destructive(const struct vt_why_entry *e);
+bool vt_why_by_loader(const struct vt_why_entry *e);
+
+/*
  * The story in plain words: a malloc'ed array of n malloc'ed sentences, what went wrong first, the
  * page's state last.
  */

@@ -49,7 +49,7 @@ static void fill_mark(struct line *l, const struct vt_why_entry *e)
 {
 	struct vt_text m = { l->mark, 0, sizeof(l->mark) };
 	l->mark[0] = '\0';
-	l->culprit = e->what & (VT_WHY_FATE(VT_PIECE_CLOBBERED) | VT_WHY_FATE(VT_PIECE_LOST));
+	l->culprit = vt_why_is_destructive(e) || (e->what & VT_WHY_FATE(VT_PIECE_LOST));
 	if ((e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) && e->victim.birth)
 		vt_text_add(&m, "<- replaces #%" PRIu64, e->victim.birth);
 	else if (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED))
@@ -112,13 +112,13 @@ static void print_history(FILE *out, const struct vt_why *w, const struct vt_tra
 	int taken = 4 + 2 * COL_COUNT;
 	for (int c = 0; c < COL_COUNT; c++)
 		taken += width[c];
-	int site_width = (int)style->width - taken > 36 ? (int)style->width - taken : 36;
+	int site_width = (int)style->width - taken > 44 ? (int)style->width - taken : 44;
 
 	for (size_t i = 0; i < w->n; i++) {
 		const struct vt_why_entry *e = &w->entries[i];
 		fill_cells(&l, e, i ? e - 1 : NULL, t);
 		fill_mark(&l, e);
-		fill_site(&l, e, l.mark[0] ? site_width * 2 / 3 : site_width);
+		fill_site(&l, e, l.mark[0] ? 44 : site_width);
 		fprintf(out, "  %s%s ", l.culprit ? style->bad : "", l.culprit ? ">" : " ");
 		for (int c = 0; c < COL_COUNT; c++) {
 			bool last = c + 1 == COL_COUNT && !l.site[0] && !l.mark[0];

@@ -101,17 +101,19 @@ static void tell_clobber(struct sentences *s, const struct vt_why *w, const stru
 	const struct vt_why_mapping *victim = &e->victim;
 	uint64_t lo = 0, bytes = 0;
 	bool known = birth_range(w, victim->birth, &lo, &bytes);
-	bool reserved = !(victim->flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)));
+	bool destructive = vt_why_is_destructive(e);
 
-	vt_text_add(&t, "#%" PRIu64 "%s ", e->event.seq, force_of(&e->event));
-	vt_text_add(&t, reserved ? "took " : "silently replaced ");
+	vt_text_add(&t, "#%" PRIu64 "%s %s ", e->event.seq, force_of(&e->event),
+		    destructive ? "silently replaced" : "took");
 	if (known)
 		add_part(&t, victim, lo, bytes);
 	else
 		vt_text_add(&t, "a part of");
 	vt_text_add(&t, " ");
 	add_mapping(&t, victim->birth);
-	if (reserved)
+	if (!destructive && vt_why_by_loader(e))
+		vt_text_add(&t, ", as the loader does when it lays out a library");
+	else if (!destructive)
 		vt_text_add(&t, ", a reservation (PROT_NONE)");
 	if (known && victim->bytes < bytes)
 		vt_text_add(&t, ": %" PRIu64 " of its %" PRIu64 " bytes.", victim->bytes, bytes);
