@@ -89,15 +89,21 @@ static uint64_t refused_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
 	return lo;
 }
 
-/* anon_vma_prepare on every area of the range (guard markers, pages made for writing). */
+/*
+ * anon_vma_prepare on every anonymous area of the range, for guard markers or pages made for
+ * writing. Private file mappings got one for guard markers before 6.18.
+ */
 static void touch_areas(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_model_find(m, lo);
 	while (x && x->start < hi) {
 		uint32_t anon = vt_anon_of_area(x);
-		if (!(x->flags & VT_VM(SHARED)) && !(anon & VT_ANON_TOUCHED))
-			vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED |
-						(anon & VT_ANON_FORKED));
+		if (!(x->flags & VT_VM(SHARED)) && !(anon & VT_ANON_TOUCHED)) {
+			uint32_t sure = vt_is_anonymous(m, x) ? VT_ANON_TOUCHED : 0;
+			if (sure || !anon)
+				vt_anon_set_area(x, vt_anon_new_label(m) | sure |
+							(anon & VT_ANON_FORKED));
+		}
 		x = vt_extent_next(vt_area_tail(x));
 	}
 }

@@ -39,9 +39,12 @@ static void protect(struct vt_apply *a, const struct vt_extent *x, uint32_t anon
 			     VT_VM(NORESERVE))))
 			new |= VT_VM(ACCOUNT);
 	} else if (old & VT_VM(ACCOUNT) && vt_is_anonymous(a->m, x)) {
-		if (!anon)
+		if (!anon) {
 			new &= ~(uint32_t)VT_VM(ACCOUNT);
-		c->account_unsure = anon && !(anon & VT_ANON_TOUCHED);
+			c->account_unsure = false;
+		} else if (!(anon & VT_ANON_TOUCHED)) {
+			c->account_unsure = true;
+		}
 	}
 	c->flags = new;
 }

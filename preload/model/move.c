@@ -107,10 +107,14 @@ static void moved_offset(const struct vt_model *m, const struct move *mv, struct
 {
 	if (!vt_is_anonymous(m, n) || mv->anon & VT_ANON_TOUCHED)
 		return;
-	if (!mv->anon)
+	uint32_t unsure = n->identity & VT_ID_UNSURE;
+	if (!mv->anon) {
 		n->pgoff = n->start >> VT_PAGE_SHIFT;
-	else
-		n->identity = (n->identity & VT_ID_UNSURE) | VT_ID_PGOFF | number;
+		unsure &= ~VT_ID_PGOFF;
+		n->identity = unsure || n->file ? unsure | number : 0;
+	} else {
+		n->identity = unsure | VT_ID_PGOFF | number;
+	}
 }
 
 /* Link copies of the extents of [from, from + len) at the new place, grown to new_len. */
@@ -218,7 +222,7 @@ static int move_area(struct vt_apply *a, struct move *mv)
 	uint64_t born = mv->len && !mv->stays ? mv->to + mv->len : mv->to;
 	vt_merge_new_area(a, first, last, true, sure);
 	if (born < mv->to + mv->new_len) {
-		if (populates(last))
+		if (populates(last) && mv->new_len > mv->len)
 			vt_anon_touched(m, born, mv->to + mv->new_len);
 		vt_observe(a, born, mv->to + mv->new_len, VT_PIECE_BORN);
 	}
