@@ -47,39 +47,67 @@ static uint32_t anonymous_object(uint8_t kind, const uint64_t *a, long ret)
 	return 0;
 }
 
-static inline void fill(struct vt_slot *s, uint8_t kind, uint8_t flags, const uint64_t *a,
-			uint32_t stack, uint32_t file)
+static inline uint64_t head(void)
 {
-	for (int i = 0; i < VT_MAX_ARGS; i++)
-		s->a[i] = a[i];
-	s->tid = vt_self.tid;
-	s->stack = stack;
-	s->file = file;
-	s->aux = 0;
-	s->kind = kind;
-	s->flags = flags;
+	return atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 }
 
-/* Commit an event that is complete but for its place; an event without a slot is counted lost. */
-static uint64_t commit(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint32_t stack,
-		       uint32_t file, uint64_t seen, uint64_t begin, uint64_t end)
+static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t flags)
+{
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		s->a[i] = p->a[i];
+	s->begin_tick = p->begin;
+	s->tid = vt_self.tid;
+	s->stack = p->stack;
+	s->file = p->file;
+	s->aux = 0;
+	s->kind = p->kind;
+	s->flags = p->flags | flags;
+}
+
+static inline void done(struct vt_slot *s, uint64_t index)
+{
+	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
+}
+
+/*
+ * Enter a call that is over: it takes its place now. seen is the ring's head before the call. An
+ * event that finds no slot is counted as lost. Returns the slot's index, 0 for none.
+ */
+static uint64_t commit(struct vt_pending *p, uint8_t flags, long ret, uint64_t seen, uint64_t end)
 {
 	uint64_t index;
 	struct vt_slot *s = vt_slot_claim(64, &index);
 	if (vt_unlikely(!s))
 		return 0;
-	fill(s, kind, flags, a, stack, file);
+	p->index = index;
+	fill(s, p, flags);
 	s->ret = ret;
-	s->begin_tick = begin;
 	s->end_tick = end;
 	s->span = (uint32_t)(index - seen);
-	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
+	done(s, index);
 	return index;
 }
 
-static inline uint64_t head(void)
+/* A call whose frame is gone: its result is not known. */
+static void abandon(struct vt_pending *p)
 {
-	return atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
+	struct vt_slot *s = &vt.ring[p->index & vt.ring_mask];
+	uint64_t state = atomic_load(&s->state);
+	if (!p->index) {
+		commit(p, VT_EV_UNDONE, 0, head(), p->begin);
+	} else if (state >> 2 == p->index &&
+		   ((state & 3) == VT_SLOT_BEGUN || (state & 3) == VT_SLOT_FINISHING)) {
+		s->flags |= VT_EV_UNDONE;
+		s->ret = 0;
+		done(s, p->index);
+	} else if (state >> 2 < p->index) { /* taken, and left before it was filled */
+		fill(s, p, VT_EV_UNDONE);
+		s->ret = 0;
+		s->end_tick = p->begin;
+		done(s, p->index);
+	}
+	p->frame = NULL;
 }
 
 static long make(long nr, const uint64_t *a)
@@ -88,29 +116,42 @@ static long make(long nr, const uint64_t *a)
 }
 
 /* A call that gives memory up: it has its place before the kernel acts. */
-static long releasing(uint8_t kind, uint8_t flags, long nr, const uint64_t *a, uint32_t stack)
+static long releasing(struct vt_pending *p, long nr)
 {
 	uint64_t index;
 	struct vt_slot *s = vt_slot_claim(64, &index);
-	uint64_t begin = vt_tick();
+	p->begin = vt_tick();
 	if (vt_likely(s)) {
-		fill(s, kind, flags, a, stack, 0);
-		s->begin_tick = begin;
+		p->index = index;
+		fill(s, p, 0);
 		vt_slot_begin(s, index);
 	}
-	long ret = make(nr, a);
+	long ret = make(nr, p->a);
 	uint64_t end = vt_tick();
 	if (vt_unlikely(!s))
 		return ret;
 	if (vt_unlikely(!vt_slot_finish(s, index))) {
-		commit(kind, flags | VT_EV_LATE, a, ret, stack, 0, index, begin, end);
+		commit(p, VT_EV_LATE, ret, index, end);
 		return ret;
 	}
 	s->ret = ret;
 	s->end_tick = end;
 	s->span = (uint32_t)(head() - index - 1);
-	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
-	vt_drain_if_due(index);
+	done(s, index);
+	return ret;
+}
+
+/* Any other call: it has its place after the kernel acted. */
+static long taking(struct vt_pending *p, long nr)
+{
+	p->file = file_of(p->kind, p->a);
+	uint64_t seen = head();
+	p->begin = vt_tick();
+	long ret = p->kind == VT_SHMAT ? vt_sys3(nr, p->a[0], p->a[1], p->a[2]) : make(nr, p->a);
+	uint64_t end = vt_tick();
+	if (p->kind == VT_MMAP && !p->file)
+		p->file = anonymous_object(p->kind, p->a, ret);
+	commit(p, 0, ret, seen, end);
 	return ret;
 }
 
@@ -121,44 +162,49 @@ static long releasing(uint8_t kind, uint8_t flags, long nr, const uint64_t *a, u
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, long a3, long a4,
 	     long a5)
 {
-	uint64_t a[VT_MAX_ARGS] = { (uint64_t)a0, (uint64_t)a1, (uint64_t)a2,
-				    (uint64_t)a3, (uint64_t)a4, (uint64_t)a5 };
 	if (vt_unlikely(!atomic_load_explicit(&vt.on, memory_order_acquire)))
-		return make(nr, a);
+		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	struct vt_thread *t = &vt_self;
+	struct vt_pending *p = &t->pending, outer;
 	int saved = errno;
 	if (vt_unlikely(!atomic_load_explicit(vt.fork_guard, memory_order_relaxed))) {
 		vt_after_fork();
 		if (!atomic_load(&vt.on))
-			return make(nr, a);
+			return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}
 	if (vt_unlikely(!t->tid || t->name_stale))
 		vt_thread_seen(t);
 	vt_drain_for_room();
+	if (vt_unlikely(p->frame) && vt_abandoned(p->frame))
+		abandon(p);
+	uint32_t stack = vt_stack_id();
 
-	uint32_t stack = 0;
-	if (vt_unlikely(t->internal))
-		flags |= VT_EV_OWN;
-	else
-		stack = vt_stack_id();
-	long ret;
-	if (vt_kind_releases(kind)) {
-		ret = releasing(kind, flags, nr, a, stack);
-	} else {
-		uint64_t real[VT_MAX_ARGS];
-		for (int i = 0; i < VT_MAX_ARGS; i++)
-			real[i] = a[i];
-		uint32_t file = file_of(kind, a);
-		uint64_t seen = head();
-		uint64_t begin = vt_tick();
-		ret = make(nr, real);
-		uint64_t end = vt_tick();
-		if (kind == VT_MMAP && !file)
-			file = anonymous_object(kind, a, ret);
-		uint64_t index =
-			commit(kind, flags, a, ret, stack, file, seen, begin, end);
-		vt_drain_if_due(index);
-	}
+	bool nested = p->frame;
+	if (vt_unlikely(nested))
+		outer = *p;
+	p->frame = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->index = 0;
+	p->a[0] = (uint64_t)a0;
+	p->a[1] = (uint64_t)a1;
+	p->a[2] = (uint64_t)a2;
+	p->a[3] = (uint64_t)a3;
+	p->a[4] = (uint64_t)a4;
+	p->a[5] = (uint64_t)a5;
+	p->stack = stack;
+	p->file = 0;
+	p->kind = kind;
+	p->flags = flags;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->frame = __builtin_frame_address(0);
+	long ret = vt_kind_releases(kind) ? releasing(p, nr) : taking(p, nr);
+	uint64_t index = p->index;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->frame = NULL;
+	if (vt_unlikely(nested))
+		*p = outer;
+
+	vt_drain_if_due(index);
 	vt_snapshot_if_asked();
 	errno = saved;
 	return ret;

@@ -84,37 +84,53 @@ void vt_emit(struct vt_event *e)
 	vt_chunk_put(&vt.chunk, e);
 }
 
-static void take(const struct vt_slot *s)
+static void take(const struct vt_slot *s, uint8_t flags)
 {
 	struct vt_event e = { 0 };
 	e.begin_ns = vt_ns_of_tick(s->begin_tick);
-	uint64_t end = vt_ns_of_tick(s->end_tick);
+	uint64_t end = flags & VT_EV_UNDONE ? 0 : vt_ns_of_tick(s->end_tick);
 	e.dur_ns = end > e.begin_ns ? end - e.begin_ns : 0;
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		e.a[i] = s->a[i];
-	e.ret = s->ret;
+	e.ret = flags & VT_EV_UNDONE ? 0 : s->ret;
 	e.aux = s->aux;
 	e.tid = s->tid;
 	e.stack = s->stack;
 	e.file = s->file;
 	e.span = s->span;
 	e.kind = s->kind;
-	e.flags = s->flags;
+	e.flags = s->flags | flags;
 	normalise(&e);
 	vt_emit(&e);
 }
 
 /*
- * Whether a slot that is not done may be passed over: it has been given up, and its owner, should
- * it come back, enters its event at a later place, marked late.
+ * Whether a slot that is not done may be passed over. Then it has been given up: its event stands as
+ * undone, and its owner, should it come back, enters it again at a later place, marked late.
  */
 static bool give_up(struct vt_slot *s, uint64_t index)
 {
 	uint64_t expected = index << 2 | VT_SLOT_BEGUN;
 	if (vt_tick() - s->begin_tick < STUCK_TICKS)
 		return false;
-	vt.heal_wanted = true;
 	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FREE);
+}
+
+/*
+ * A slot that somebody took and never filled: its handler jumped away between the two instructions
+ * that take it and write that down. Passed over only after many drains have found it so, for its
+ * owner may just be waiting for a processor.
+ */
+static bool leaked(struct vt_slot *s, uint64_t index)
+{
+	if (vt.stuck != index) {
+		vt.stuck = index;
+		vt.stuck_tries = 0;
+	}
+	if (atomic_load(&s->state) == (index << 2 | VT_SLOT_BEGUN) || vt.stuck_tries++ < 64)
+		return false;
+	vt.heal_wanted = true;
+	return true;
 }
 
 /*
@@ -132,8 +148,10 @@ void vt_drain(bool force)
 		struct vt_slot *s = &vt.ring[next & vt.ring_mask];
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 		if (state == (next << 2 | VT_SLOT_DONE))
-			take(s);
-		else if (!force || !give_up(s, next))
+			take(s, 0);
+		else if (force && give_up(s, next))
+			take(s, VT_EV_UNDONE);
+		else if (!force || !leaked(s, next))
 			break;
 		next++;
 		atomic_store_explicit(&vt.drained, next, memory_order_release);
@@ -188,7 +206,8 @@ void vt_drain_if_due(uint64_t index)
 /* Before a call: when the ring is nearly full, make room, or wait for who does. */
 void vt_drain_for_room(void)
 {
-	for (int tries = 0; tries < 50; tries++) {
+	const struct timespec pause = { 0, 1000000 };
+	for (int tries = 0; tries < 200; tries++) {
 		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_relaxed);
 		if (vt_likely(head - sealed <= vt.ring_mask - vt.ring_mask / 4))
@@ -197,7 +216,11 @@ void vt_drain_for_room(void)
 		if (atomic_load(&vt.on)) {
 			vt_drain(true);
 			vt_seal();
+			settle();
 		}
+		bool stuck = atomic_load(&vt.sealed) == sealed;
 		vt_unlock();
+		if (stuck)
+			vt_sys2(SYS_nanosleep, &pause, 0);
 	}
 }

@@ -22,12 +22,26 @@
 #define vt_likely(x) __builtin_expect(!!(x), 1)
 #define vt_unlikely(x) __builtin_expect(!!(x), 0)
 
+/*
+ * The call a thread is about to make, is making or has just made, until its event is committed. A
+ * handler that jumps away leaves it behind; the thread's next call finds it and enters the event as
+ * undone. A nested call saves the outer one and puts it back.
+ */
+struct vt_pending {
+	void *frame;    /* of vt_call; NULL: no call is pending */
+	uint64_t index; /* of its slot, 0: none taken yet */
+	uint64_t a[VT_MAX_ARGS];
+	uint64_t begin;
+	uint32_t stack, file;
+	uint8_t kind, flags;
+};
+
 /* Per thread, initial-exec: never allocated behind our back. */
 struct vt_thread {
-	uint32_t tid;      /* 0: not seen yet */
-	bool name_stale;   /* the thread's name may have changed */
-	uint8_t unwinding; /* inside the unwinder: a signal handler must not enter it again */
-	uint8_t internal;  /* calls that come in now are the recorder's own */
+	uint32_t tid;       /* 0: not seen yet */
+	bool name_stale;    /* the thread's name may have changed */
+	void *unwind_frame; /* frame that is inside the unwinder; NULL: none, see stack.c */
+	struct vt_pending pending;
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
 
@@ -103,6 +117,8 @@ struct vt_recorder {
 	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
 	uint64_t unseen;
+	uint64_t stuck; /* slot that a drain could not pass last time */
+	uint32_t stuck_tries;
 	uint64_t text_lo, text_hi; /* of this library */
 };
 extern struct vt_recorder vt;
@@ -131,6 +147,7 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long 
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
 /* stack.c */
+bool vt_abandoned(const void *frame);
 void vt_stack_init(void);
 uint32_t vt_stack_id(void);
 void vt_stack_define(uint32_t id);

@@ -41,7 +41,7 @@ static struct {
 	uint64_t seq_lo, ring_lo;
 	uint16_t part;
 	uint64_t end;      /* of the last area seen */
-	uint64_t end_tick; /* when the reading ended */
+	unsigned threads;  /* of the process, this task included */
 	char line[4400];
 	size_t line_len;
 	char text[sizeof(struct vt_snapshot_head) + PIECE];
@@ -238,6 +238,15 @@ static void store_piece(uint8_t what, size_t n, bool last)
 		snap.failed = true;
 }
 
+static unsigned count_threads(const char *status, size_t n)
+{
+	const char *p = memmem(status, n, "\nThreads:\t", 10);
+	if (!p)
+		return 0;
+	p += 10;
+	return (unsigned)vt_scan_dec(&p);
+}
+
 /* Read one file to its end, storing it piece by piece. */
 static bool read_one(const char *path, uint8_t what, bool last)
 {
@@ -259,6 +268,8 @@ static bool read_one(const char *path, uint8_t what, bool last)
 		}
 		if (what == VT_SNAP_MAPS)
 			lines(text, n);
+		else if (what == VT_SNAP_STATUS)
+			snap.threads = count_threads(text, n);
 		if (n || last)
 			store_piece(what, n, last && !more);
 	}
@@ -275,7 +286,6 @@ static void read_all(void *arg)
 	}
 	if (snap.compare)
 		compare_hole(snap.end, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
-	snap.end_tick = vt_tick();
 	if (!snap.store)
 		return;
 	if (vt.options.smaps)
@@ -342,7 +352,7 @@ static void judge(void)
 {
 	if (!snap.n_diffs)
 		return;
-	if (!vt.single) {
+	if (snap.threads > 2) {
 		/* A call may be back from the kernel and not in the ring yet: give it time. */
 		struct timespec ms = { 0, 1000000 };
 		vt_sys2(SYS_nanosleep, &ms, 0);

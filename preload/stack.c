@@ -6,12 +6,20 @@
  * for us. A known stack is found in a lock-free cache; only a new one takes the recorder lock.
  *
  * A handler that interrupts the unwinder must not enter unw_backtrace again (its per-thread cache is
- * not re-entrant): it uses the step-by-step interface, which blocks signals where it must.
+ * not re-entrant): it uses the step-by-step interface, which blocks signals where it must. That one
+ * is slow; so when the interrupted frame turns out to be gone, the fast one is used again.
  *
  * SPDX-License-Identifier: MIT
  */
+#include <signal.h>
 #include "hash.h"
 #include "unwinder.h"
+
+/*
+ * Frames taken when a handler has interrupted the unwinder. A step costs about a microsecond there; a
+ * handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
+ */
+#define NESTED_DEPTH 12
 
 struct vt_stack_entry {
 	UT_hash_handle hh;
@@ -24,6 +32,22 @@ static struct {
 	struct vt_stack_entry **by_id;
 	uint32_t cap;
 } table;
+
+/*
+ * Whether a frame of this thread is gone, because a handler that interrupted it left by siglongjmp.
+ * On the normal stack a frame below ours is gone, and so is one on the alternate stack; from the
+ * alternate stack nothing is concluded of frames elsewhere.
+ */
+bool vt_abandoned(const void *frame)
+{
+	stack_t alt = { 0 };
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), there = (uintptr_t)frame;
+	vt_sys2(SYS_sigaltstack, 0, &alt);
+	bool in_alt = there - (uintptr_t)alt.ss_sp < alt.ss_size;
+	if (alt.ss_flags & SS_ONSTACK)
+		return in_alt && there < here;
+	return there < here || (in_alt && !(alt.ss_flags & SS_DISABLE));
+}
 
 /* Load the unwinder, while the process still has one thread. Without it stacks stay empty. */
 void vt_stack_init(void)
@@ -141,15 +165,13 @@ uint32_t vt_stack_id(void)
 		return 0;
 	void *pc[VT_MAX_STACK + 8];
 	int n;
-	t->internal++;
-	if (vt_likely(!t->unwinding)) {
-		t->unwinding = 1;
+	if (vt_likely(!t->unwind_frame) || vt_abandoned(t->unwind_frame)) {
+		t->unwind_frame = __builtin_frame_address(0);
 		n = vt_unwinder.backtrace(pc, (int)depth + 4);
-		t->unwinding = 0;
+		t->unwind_frame = NULL;
 	} else {
-		n = unwind_by_steps(pc, (int)depth + 4);
+		n = unwind_by_steps(pc, depth < NESTED_DEPTH ? (int)depth + 4 : NESTED_DEPTH + 4);
 	}
-	t->internal--;
 
 	int skip = 0;
 	while (skip < n && (uint64_t)pc[skip] - vt.text_lo < vt.text_hi - vt.text_lo)

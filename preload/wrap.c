@@ -6,6 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#undef _FILE_OFFSET_BITS /* mmap and mmap64 are both defined here */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
