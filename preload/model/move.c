@@ -197,7 +197,11 @@ static void leave_behind(struct vt_apply *a, const struct move *mv, bool joined_
 			doubt_flags(m, after);
 	}
 	bool whole = head->start == mv->from && tail->end == mv->from + mv->len;
-	if (whole && !joined_itself && !doubt_before && !doubt_after && head->anon) {
+	if (!whole || !head->anon)
+		return;
+	if (joined_itself || doubt_before || doubt_after) {
+		vt_anon_set_area(x, vt_anon_new_label(m) | (head->anon & VT_ANON_FORKED));
+	} else {
 		vt_anon_set_area(x, 0);
 		vt_anon_wake(m, x);
 	}
