@@ -52,6 +52,9 @@ static bool check_live(struct vt_trace *t, char **error)
 {
 	const struct vt_trace_header *h = &t->header;
 
+	/* The recorder closes a trace by cutting the live region off; the header stays as it was. */
+	if (t->header.live_off >= vt_reader_of(t)->file_size)
+		t->header.live_off = 0;
 	if (!h->live_off)
 		return true;
 	if (h->live_off < h->frames_off || h->live_off > INT64_MAX / 2)

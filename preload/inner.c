@@ -211,7 +211,6 @@ static void scan_function(struct library *l, const uint8_t *fn, uint64_t len)
 			note_site(l, fn + i, nr, "left alone: out of reach, or the text cannot be written");
 		} else {
 			l->redirected++;
-			vt.exit_seen |= nr == SYS_exit_group;
 			note_site(l, fn + i, nr, "redirected");
 		}
 	}

@@ -16,8 +16,6 @@
 #include <sched.h>
 #include "recorder.h"
 
-#define STACK (256u << 10)
-
 struct job {
 	void (*fn)(void *);
 	void *arg;
@@ -45,12 +43,10 @@ bool vt_outside(void (*fn)(void *), void *arg)
 		fn(arg);
 		return true;
 	}
-	if (!vt.helper_stack && !(vt.helper_stack = vt_arena_alloc(STACK)))
-		return false;
 	struct job j = { fn, arg, 1 };
 	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 		     CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
-	long tid = vt_clone_task(flags, vt.helper_stack + STACK, &j.tid, body, &j);
+	long tid = vt_clone_task(flags, vt.helper_stack + VT_HELPER_STACK, &j.tid, body, &j);
 	if (vt_is_error(tid))
 		return false;
 	while (atomic_load(&j.tid))

@@ -10,9 +10,9 @@
  */
 #include <elf.h>
 #include <link.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <vmtrail/options.h>
-#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 #include "recorder.h"
 
@@ -106,7 +106,9 @@ static bool allocate(void)
 	vt.raw = vt_arena_alloc(vt.raw_bytes);
 	vt.packed = vt_arena_alloc(vt.packed_bytes);
 	vt.file_cache = vt_arena_alloc(VT_CACHE_SLOTS * sizeof(struct vt_cache_slot));
-	return vt.chunk_mem && vt.raw && vt.packed && vt.file_cache;
+	vt.helper_stack = vt_arena_alloc(VT_HELPER_STACK);
+	return vt.chunk_mem && vt.raw && vt.packed && vt.file_cache && vt.helper_stack &&
+	       vt_store_init();
 }
 
 /* The page that tells a forked child from its parent without a system call. */
@@ -133,10 +135,16 @@ static void start_clock(void)
 	vt.sync_ns = vt.last_ns = 0;
 }
 
-/* From here on calls are recorded. Room for the model is set aside before the kernel is asked. */
-static void begin_recording(uint8_t reason)
+/* Fill the model. Room for what follows is set aside first, so that the picture stays true. */
+static void adopt(void)
 {
 	vt_arena_reserve(256u << 10);
+	vt_snapshot_adopt();
+}
+
+/* From here on calls are recorded. */
+static void begin_recording(uint8_t reason)
+{
 	atomic_store_explicit(&vt.on, true, memory_order_release);
 	vt_snapshot(reason);
 }
@@ -148,6 +156,13 @@ static void give_up(void)
 {
 	atomic_store(&vt.on, false);
 	vt.single = false;
+}
+
+/* Registered before the loader's own exit function, so called after it: nothing comes later. */
+static void on_exit_last(int status, void *arg)
+{
+	(void)arg;
+	vt_before_exit(status);
 }
 
 __attribute__((constructor)) static void start(int argc, char **argv, char **envp)
@@ -174,11 +189,13 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		return;
 	}
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_thread_seen(&vt_self);
 	vt_stack_init();
 	if (vt.options.inner)
 		vt_inner_install();
-	vt_snapshot_adopt();
+	adopt();
 	vt_meta_write(loader_start, 0);
+	on_exit(on_exit_last, NULL);
 	begin_recording(VT_SNAPSHOT_START);
 	vt_modules_define();
 	vt.single = false;
@@ -242,7 +259,7 @@ void vt_after_fork(void)
 	if (!whole)
 		new_model();
 	vt.model.forked = true;
-	vt_snapshot_adopt();
+	adopt();
 	vt_meta_write(loader_start, parent_seq ? parent_seq : 1);
 	define_used();
 	vt_seal();
@@ -318,13 +335,6 @@ void vt_before_exec(void)
 		vt_snapshot(VT_SNAPSHOT_EXEC);
 	}
 	vt_unlock();
-}
-
-/* Where the last system call itself is not seen, this is the end; its status is not known yet. */
-__attribute__((destructor)) static void finish(void)
-{
-	if (!vt.exit_seen)
-		vt_before_exit(0);
 }
 
 /* Before a fork: what waits goes into the model, so that the child's copy is whole. */

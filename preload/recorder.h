@@ -106,7 +106,6 @@ struct vt_recorder {
 	uint32_t snapshots;
 	uint64_t snapshot_served, next_interval, heal_not_before, heal_cost;
 	bool heal_wanted;
-	bool exit_seen; /* libc's exit_group comes through us, with the status */
 	bool single; /* no other thread can be there: the constructor, a fresh child */
 	struct vt_stack_entry *stacks; /* uthash */
 	uint32_t n_stacks, generation;
@@ -164,6 +163,7 @@ void vt_modules_define(void);
 uint8_t vt_file_kind(uint32_t id);
 
 /* store.c - the trace file. */
+bool vt_store_init(void);
 bool vt_store_open(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
 void vt_store_close(void);
@@ -179,6 +179,7 @@ void vt_drain_for_room(void);
 uint64_t vt_ns_of_tick(uint64_t tick);
 
 /* outside.c - work with a descriptor table of its own. */
+#define VT_HELPER_STACK (256u << 10)
 bool vt_outside(void (*fn)(void *), void *arg);
 long vt_read_file(const char *path, char *buf, size_t size);
 

@@ -29,6 +29,7 @@
 
 #define WINDOW (128u << 10)
 #define LEVEL 3
+#define TYPICAL_RAW (128u << 10)
 
 /* Append to a path being built, with %p, %e and %n filled in. */
 static void expand(struct vt_text *t, const char *pattern, const char *exe, uint64_t counter)
@@ -267,17 +268,30 @@ static bool append(uint64_t *at, const void *data, size_t n)
 	return true;
 }
 
+/*
+ * Set the compressor up in memory of ours, sized for chunks and not for streams: 0.4 MiB where the
+ * level's default takes 1.3. Before recording starts.
+ */
+bool vt_store_init(void)
+{
+	ZSTD_compressionParameters c = ZSTD_getCParams(LEVEL, TYPICAL_RAW, 0);
+	size_t need = ZSTD_estimateCCtxSize_usingCParams(c);
+	void *space = vt_arena_alloc(need);
+	vt.zstd = space ? ZSTD_initStaticCCtx(space, need) : NULL;
+	if (!vt.zstd)
+		return false;
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_windowLog, (int)c.windowLog);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_hashLog, (int)c.hashLog);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_chainLog, (int)c.chainLog);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_searchLog, (int)c.searchLog);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_minMatch, (int)c.minMatch);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_strategy, (int)c.strategy);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_checksumFlag, 1);
+	return true;
+}
+
 static size_t compress(const void *raw, size_t len)
 {
-	if (!vt.zstd) {
-		size_t need = ZSTD_estimateCCtxSize(LEVEL);
-		void *space = vt_arena_alloc(need);
-		vt.zstd = space ? ZSTD_initStaticCCtx(space, need) : NULL;
-		if (!vt.zstd)
-			return 0;
-		ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_compressionLevel, LEVEL);
-		ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_checksumFlag, 1);
-	}
 	size_t n = ZSTD_compress2(vt.zstd, vt.packed, vt.packed_bytes, raw, len);
 	return ZSTD_isError(n) ? 0 : n;
 }

@@ -5,10 +5,11 @@
  * stand before libgcc's in the program's scope and take over its exceptions.
  *
  * What libunwind imports is replaced where it would disturb the program: it probes memory through a
- * pipe (two descriptors that the program could meet), maps memory through the wrapped functions,
- * and finds modules by dl_iterate_phdr, which takes the loader's lock - a thread that holds that
- * lock may be waiting for a lock that our caller holds. The replacements probe by a system call
- * that only reads, map memory as the recorder's own, and ask the loader's lock-free table.
+ * pipe (two descriptors that the program could meet), maps memory through the wrapped functions, has
+ * lazily allocated thread-local storage, and finds modules by dl_iterate_phdr, which takes the
+ * loader's lock - a thread that holds that lock may be waiting for a lock that our caller holds. The
+ * replacements probe by a system call that only reads, map memory as the recorder's own, use
+ * thread-local storage that is there from a thread's start, and ask the loader's lock-free table.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -44,6 +45,43 @@ struct found_object {
 static bool readable(const void *addr)
 {
 	return vt_sys4(SYS_rt_sigprocmask, ~0, (uint64_t)addr & ~7ull, 0, 8) != -EFAULT;
+}
+
+/*
+ * Thread-local storage of the unwinder. The loader would allocate it by malloc at a thread's first
+ * use, which may be inside that thread's malloc.
+ */
+#define TLS_BYTES 64
+static __thread _Alignas(16) uint8_t tls[TLS_BYTES] __attribute__((tls_model("initial-exec")));
+
+static void *tls_address(const uint64_t *module_and_offset)
+{
+	return tls + module_and_offset[1];
+}
+
+static int no_open(const char *path, int flags, ...)
+{
+	(void)path;
+	(void)flags;
+	errno = ENOENT;
+	return -1;
+}
+
+static int no_stat(void)
+{
+	errno = ENOENT;
+	return -1;
+}
+
+static void *no_malloc(size_t n)
+{
+	(void)n;
+	return NULL;
+}
+
+static void no_free(void *p)
+{
+	(void)p;
 }
 
 static long no_syscall(long nr, ...)
@@ -140,6 +178,8 @@ static const struct {
 	{ "write", probe_write },     { "close", no_close },	 { "syscall", no_syscall },
 	{ "mincore", probe_mincore }, { "msync", probe_msync },	 { "mmap", own_map },
 	{ "munmap", own_unmap },      { "dl_iterate_phdr", iterate },
+	{ "open", no_open },	      { "stat", no_stat },	 { "fstat", no_stat },
+	{ "malloc", no_malloc },      { "free", no_free },	 { "__tls_get_addr", tls_address },
 };
 
 static uint64_t dynamic(const struct link_map *m, int64_t tag)
@@ -169,10 +209,23 @@ static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint6
 	return true;
 }
 
+/* Whether the library needs more thread-local storage than we have, or initialised one. */
+static int find_tls(struct dl_phdr_info *info, size_t size, void *map)
+{
+	(void)size;
+	if (info->dlpi_addr != ((struct link_map *)map)->l_addr)
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_TLS &&
+		    (info->dlpi_phdr[i].p_memsz > TLS_BYTES || info->dlpi_phdr[i].p_filesz))
+			return -1;
+	return 0;
+}
+
 static bool rewire(void *lib)
 {
 	struct link_map *m = NULL;
-	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m)
+	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m || dl_iterate_phdr(find_tls, m))
 		return false;
 	long fd = vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)

@@ -129,6 +129,8 @@ int vt_apply_mmap(struct vt_apply *a)
 		return -ENOMEM;
 
 	like.flags = mmap_vm_flags(m, ev->a[2], flags, file);
+	if (like.flags & VT_VM(SHARED) && ev->flags & VT_EV_FD_RDONLY)
+		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = file;
 	like.identity = file_identity(a, file);
 	bool anonymous = flags & MAP_ANONYMOUS;
@@ -279,7 +281,7 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 	struct vt_extent *x = vt_model_find(m, start);
 	a->fx->lo = start;
 	a->fx->hi = end;
-	if (!x || x->start > start || !(x->flags & VT_VM(SHARED))) {
+	if (!x || x->start > start || !(x->flags & VT_VM(MAYSHARE))) {
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
 	}
@@ -292,6 +294,8 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 			(x->flags & VT_VM(EXEC) ? PROT_EXEC : 0);
 	uint64_t flags = MAP_SHARED | (x->flags & VT_VM(LOCKED) ? MAP_LOCKED : 0);
 	like.flags = mmap_vm_flags(m, prot, flags, x->file);
+	if (!(x->flags & VT_VM(SHARED)))
+		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	if (make_room(a, start, end, true))
 		return -ENOMEM;
 	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;

@@ -287,15 +287,24 @@ static uint64_t round_len(const struct vt_model *m, uint64_t addr, uint64_t len)
 	return vt_page_up(len);
 }
 
-/* A refused mremap may have unmapped its target already: only the kernel knows. */
-static int refused(struct vt_apply *a, uint64_t to, uint64_t new_len)
+/*
+ * A refused mremap may have unmapped its target, or moved some of several areas. What is checked
+ * before that (check_prep_vma) leaves everything as it was.
+ */
+static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 {
-	uint64_t flags = a->ev->a[3];
-	struct vt_extent *x = vt_model_find(a->m, to);
-	if (!(flags & MREMAP_FIXED) || a->ev->ret == -EINVAL || !x || x->start >= to + new_len)
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[0], to = ev->a[4];
+	struct vt_extent *x = vt_model_find(a->m, lo);
+	if (!(ev->a[3] & MREMAP_FIXED) || ev->ret == -EINVAL || !x || x->start > lo)
 		return 0;
-	set_ranges(a, a->fx->lo, a->fx->hi, to, to + new_len);
-	a->fx->contradiction |= VT_CONTRA_FAILED;
+	bool several = old_len == new_len && vt_area_tail(x)->end < lo + old_len;
+	struct vt_extent *target = vt_model_find(a->m, to);
+	bool destroys = target && target->start < to + new_len;
+	if (several || (ev->ret == -ENOMEM && destroys)) {
+		set_ranges(a, lo, lo + old_len, to, to + new_len);
+		a->fx->contradiction |= VT_CONTRA_FAILED;
+	}
 	return 0;
 }
 
@@ -309,7 +318,7 @@ int vt_apply_mremap(struct vt_apply *a)
 
 	set_ranges(a, lo, lo + old_len, 0, 0);
 	if (vt_is_error(ev->ret))
-		return refused(a, ev->a[4], new_len);
+		return refused(a, old_len, new_len);
 	if (vt_hole_in(m, lo, lo + vt_max(old_len, VT_PAGE_SIZE)) == lo) {
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;

@@ -55,13 +55,14 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 				 .boundary = VT_BOUNDARY_SPLIT };
 	x->flags = complete_flags(m, v, &hidden);
 	x->identity = vt_identity_new(m) | (hidden ? VT_ID_HIDDEN_FLAGS : 0);
-	if (!v->file && !(x->flags & VT_VM(SHARED))) {
+	bool shared = x->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE));
+	if (!v->file && !shared) {
 		/* maps does not show where anonymous memory was mapped first */
 		x->pgoff = v->start >> VT_PAGE_SHIFT;
 		if (v->special == VT_SPECIAL_NONE)
 			x->identity |= VT_ID_PGOFF;
 	}
-	if (!(x->flags & VT_VM(SHARED)))
+	if (!shared)
 		x->anon = vt_anon_new_label(m) | (m->forked ? VT_ANON_FORKED : 0);
 	struct vt_extent *next = vt_model_find(m, x->start);
 	vt_extent_link(m, next ? vt_extent_prev(next) : vt_model_last(m), next, x);
