@@ -336,9 +336,11 @@ static void tell_result(const struct recording *r)
 		if (n && strncmp(name, cwd, n) == 0 && name[n] == '/')
 			name += n + 1;
 		stat(t.path[0], &st);
-		vt_format_count(events, count_events(t.path[0]));
+		uint64_t count = count_events(t.path[0]);
+		vt_format_count(events, count);
 		vt_format_size(size, (uint64_t)st.st_size);
-		fprintf(stderr, "vmtrail: %s events, %s, %s", events, size, name);
+		fprintf(stderr, "vmtrail: %s event%s, %s, %s", events, count == 1 ? "" : "s", size,
+			name);
 		if (t.n > 1)
 			fprintf(stderr, " (and %zu more %s)", t.n - 1,
 				t.n > 2 ? "traces" : "trace");

@@ -25,7 +25,8 @@
 /* The library keeps the pattern, and a trace's name, in buffers of this size. */
 #define NAME_SIZE 4096
 
-/* Processes of this run may have been started just before the clock was set back a little. */
+/* The command's own trace is told by its pid too, so that a clock set back a little does no harm.
+ */
 #define CLOCK_SLACK_NS 1000000000u
 
 /* text with every percent sign doubled, so that it stands for itself in a pattern; malloc'ed. */
@@ -234,14 +235,14 @@ struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const 
 		struct candidate *bigger = realloc(found, (n + 1) * sizeof(*found));
 		if (bigger)
 			found = bigger;
-		if (!bigger || !read_header(path, &h) ||
-		    h.start_realtime_ns + CLOCK_SLACK_NS < start_ns) {
+		bool ours = bigger && read_header(path, &h);
+		bool own = ours && h.pid == (uint32_t)pid;
+		if (!ours || h.start_realtime_ns + (own ? CLOCK_SLACK_NS : 0) < start_ns) {
 			free(path);
 			continue;
 		}
 		seal_if_dead(path, &h);
-		found[n++] =
-		    (struct candidate){ path, h.start_realtime_ns, h.pid == (uint32_t)pid };
+		found[n++] = (struct candidate){ path, h.start_realtime_ns, own };
 	}
 	if (d)
 		closedir(d);

@@ -80,6 +80,10 @@ static void print_ending(const struct page *p)
 		fact(p, "ended", "not closed: the process runs, or was killed");
 	else if (reason && strcmp(reason, "exit") == 0)
 		fact_f(p, "ended", "exit status %s", meta(p, "status"));
+	else if (reason && strcmp(reason, "exec") == 0)
+		fact(p, "ended", "replaced by another program (exec)");
+	else if (reason && strcmp(reason, "killed") == 0)
+		fact(p, "ended", "killed; the trace was closed afterwards");
 	else
 		fact_f(p, "ended", "by %s", reason ? reason : "an end without a reason");
 }
@@ -103,8 +107,9 @@ static void print_head(const struct page *p)
 	fact(p, "executable", meta(p, "exe"));
 	fact_f(p, "machine", "Linux %s, %s, %s of memory", meta(p, "kernel"), meta(p, "machine"),
 	       vt_format_size(a, vt_trace_meta_u64(p->t, "mem_total_kb", 0) << 10));
-	fact_f(p, "process", "%u, %u thread%s, from %s for %s", p->t->header.pid, p->t->n_threads,
-	       p->t->n_threads == 1 ? "" : "s", when, vt_format_duration(a, r->duration_ns));
+	fact_f(p, "process", "%u, %u thread%s, from %s for %s", p->t->header.pid,
+	       p->t->n_threads ? p->t->n_threads : 1, p->t->n_threads > 1 ? "s" : "", when,
+	       vt_format_duration(a, r->duration_ns));
 	print_ending(p);
 	if (r->events >= MANY_EVENTS)
 		fact_f(p, "trace", "%s events, %s, %.1f bytes an event",
