@@ -51,6 +51,9 @@ static void count_call(struct vt_report *r, const struct vt_event *e, struct vt_
 	k->count++;
 	k->errors += failed;
 	k->total_ns += e->dur_ns;
+	if (!site->calls)
+		site->kind = e->kind;
+	site->mixed |= site->kind != e->kind;
 	site->calls++;
 	site->errors += failed;
 	site->total_ns += e->dur_ns;

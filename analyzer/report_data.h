@@ -31,6 +31,8 @@ enum { VT_REPORT_AT_START, VT_REPORT_UNSEEN, VT_REPORT_NO_STACK, VT_REPORT_OTHER
 struct vt_report_site {
 	const struct vt_site *site; /* NULL for the first VT_REPORT_OTHERS rows */
 	const char *name;           /* of those */
+	uint8_t kind;               /* of its calls; mixed: of the first one */
+	bool mixed;
 	uint64_t calls, errors, total_ns;
 	uint64_t bytes, mappings; /* still there at the end */
 	uint64_t vmas;            /* areas that its calls added */

@@ -109,6 +109,8 @@ static void add_sites(struct json_object *o, const struct vt_report *r, size_t t
 			json_object_object_add(row, "site", vt_json_site(s->site));
 			if (!s->site)
 				vt_json_text(row, "name", s->name);
+			vt_json_text(row, "call",
+				     s->calls && !s->mixed ? vt_kinds[s->kind].name : NULL);
 			vt_json_u64(row, "calls", s->calls);
 			vt_json_u64(row, "errors", s->errors);
 			vt_json_u64(row, "total_ns", s->total_ns);

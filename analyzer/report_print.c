@@ -273,10 +273,13 @@ static void print_site_row(const struct page *p, const struct vt_report_site *s,
 	uint64_t value = vt_report_value(s, order);
 	cell(p, value_text(order, value, buf), -11);
 	fprintf(p->out, "%6.1f %%", all ? 100.0 * (double)value / (double)all : 0.0);
-	cell(p,
-	     order == VT_BY_BYTES ? vt_format_count(buf, s->mappings)
-				  : vt_format_count(buf, s->errors),
-	     -10);
+	if (order == VT_BY_BYTES)
+		cell(p, vt_format_count(buf, s->mappings), -9);
+	else
+		fprintf(p->out, " %8.8s",
+			!s->calls  ? ""
+			: s->mixed ? "several"
+				   : vt_kinds[s->kind].name);
 	if (!s->site) {
 		fprintf(p->out, "  %s\n", s->name);
 		return;
@@ -393,8 +396,8 @@ void vt_report_print(FILE *out, const struct vt_report *r, size_t top)
 	print_space(&p);
 	print_sites(&p, "Top call sites by bytes still mapped at the end", "bytes", "mappings",
 		    VT_BY_BYTES);
-	print_sites(&p, "Top call sites by calls", "calls", "errors", VT_BY_CALLS);
-	print_sites(&p, "Top call sites by VMAs made", "VMAs", "errors", VT_BY_VMAS);
+	print_sites(&p, "Top call sites by calls", "calls", "call", VT_BY_CALLS);
+	print_sites(&p, "Top call sites by VMAs made", "VMAs", "call", VT_BY_VMAS);
 	print_unseen(&p);
 	print_capture_brief(&p);
 	print_verdict(&p);
