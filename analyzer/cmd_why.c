@@ -33,7 +33,7 @@ int vt_cmd_why(int argc, char **argv)
 	};
 	struct vt_when at = { .kind = VT_WHEN_END };
 	struct vt_why why = { 0 };
-	bool stacks = false, json = false;
+	bool json = false;
 
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		switch (c) {
@@ -45,7 +45,7 @@ int vt_cmd_why(int argc, char **argv)
 				    optarg);
 			break;
 		case 's':
-			stacks = true;
+			why.stacks = true;
 			break;
 		case 'f':
 			json = strcmp(optarg, "json") == 0;
@@ -68,12 +68,13 @@ int vt_cmd_why(int argc, char **argv)
 	if (!t)
 		return VT_EXIT_BAD;
 	int status = VT_EXIT_OK;
+	why.stacks |= json;
 	if (vt_why_collect(&why, t, &at) != 0)
 		status = vt_complain("%s: not enough memory to replay it", t->path);
 	else if (json)
 		vt_why_print_json(stdout, &why, t);
 	else
-		vt_why_print(stdout, &why, t, stacks);
+		vt_why_print(stdout, &why, t);
 	vt_why_free(&why);
 	return vt_close_operand(t, status);
 }

@@ -258,7 +258,7 @@ static void print_space(const struct page *p)
 }
 
 /* Where the call site begins in its tables. */
-#define SITE_COLUMN 30
+#define SITE_COLUMN 31
 
 /* The value of a site's row as its table shows it. */
 static const char *value_text(enum vt_report_order order, uint64_t value, char buf[VT_UNIT_TEXT])
@@ -271,12 +271,12 @@ static void print_site_row(const struct page *p, const struct vt_report_site *s,
 {
 	char buf[VT_UNIT_TEXT], name[512];
 	uint64_t value = vt_report_value(s, order);
-	cell(p, value_text(order, value, buf), -11);
+	cell(p, value_text(order, value, buf), -10);
 	fprintf(p->out, "%6.1f %%", all ? 100.0 * (double)value / (double)all : 0.0);
 	if (order == VT_BY_BYTES)
-		cell(p, vt_format_count(buf, s->mappings), -9);
+		cell(p, vt_format_count(buf, s->mappings), -11);
 	else
-		fprintf(p->out, " %8.8s",
+		fprintf(p->out, " %10.10s",
 			!s->calls  ? ""
 			: s->mixed ? "several"
 				   : vt_kinds[s->kind].name);
@@ -298,7 +298,7 @@ static void print_sites(const struct page *p, const char *title, const char *uni
 		all += vt_report_value(&p->r->table[i], order);
 	if (n) {
 		heading(p, title);
-		fprintf(p->out, "%s%11s%8s%9s  %s%s\n", p->style.faint, unit, "share", second,
+		fprintf(p->out, "%s%10s%8s%11s  %s%s\n", p->style.faint, unit, "share", second,
 			"call site", p->style.off);
 		for (size_t i = 0; i < n; i++)
 			print_site_row(p, &p->r->table[rows[i]], order, all);

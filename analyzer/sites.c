@@ -424,31 +424,42 @@ static bool is_runtime(const struct module *m, const char *function)
 	       starts_with(function, "operator delete");
 }
 
+/* Where every thread begins: says nothing of what it does. */
+static bool is_entry(const char *function)
+{
+	static const char *const entries[] = { "_start",       "__libc_start_main_impl",
+					       "__clone3",     "__libc_start_call_main",
+					       "clone3",       "__libc_start_main",
+					       "__GI___clone", "clone" };
+	for (size_t i = 0; function && i < sizeof(entries) / sizeof(entries[0]); i++)
+		if (strcmp(function, entries[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Find a stack's site: see vt_site_of. */
 static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e, const struct vt_stack_def *stack)
 {
-	struct vt_frame_text f[VT_MAX_FRAMES], first[2];
-	struct module *m, *first_module = NULL;
+	struct vt_frame_text f[VT_MAX_FRAMES], inner, outer;
+	struct module *m, *outermost = NULL;
 	const char *via = NULL;
 	for (uint32_t i = 0; i < stack->n; i++) {
 		size_t n = frames_of_pc(s, r, i, stack->pc[i], call_address(e, i, stack->pc[i]), f,
 					VT_MAX_FRAMES, &m);
+		const char *function = f[n - 1].function;
 		if (m->role == MODULE_RECORDER)
 			continue;
-		const struct vt_frame_text *outer = &f[n - 1];
-		/* what runs below _start alone is the C library's own doing */
-		if (!is_runtime(m, outer->function) &&
-		    !(outer->function && strcmp(outer->function, "_start") == 0))
-			return site_at(s, m, &f[0], outer, public_name(via));
-		if (!first_module) {
-			first[0] = f[0];
-			first[1] = *outer;
-			first_module = m;
-		}
-		via = outer->function;
+		if (!is_runtime(m, function) && !is_entry(function))
+			return site_at(s, m, &f[0], &f[n - 1], public_name(via));
+		via = function;
+		if (outermost && is_entry(function))
+			continue;
+		inner = f[0];
+		outer = f[n - 1];
+		outermost = m;
 	}
-	return first_module ? site_at(s, first_module, &first[0], &first[1], NULL) : NULL;
+	return outermost ? site_at(s, outermost, &inner, &outer, NULL) : NULL;
 }
 
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,

@@ -74,8 +74,8 @@ bool vt_sites_folds(const struct vt_sites *s);
 
 /*
  * The call site of e: its first frame outside libvmtrail, libc, the loader and C++'s operator new
- * and delete; when there is none (start-up, exit), the first outside libvmtrail. NULL when no stack
- * was recorded.
+ * and delete; when there is none (a thread's start and end, exit), the outermost one but for the
+ * entry points that every thread has. NULL when no stack was recorded.
  */
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e);

@@ -163,9 +163,10 @@ static void compose(const char *name, const char *place, const char *via, char *
 		    unsigned width)
 {
 	char cut[1024];
-	if (least_width(name) + strlen(place) + strlen(via) > width)
+	size_t least = least_width(name);
+	if (least + strlen(place) + strlen(via) > width)
 		place = "";
-	if (strlen(place) + strlen(via) + 16 > width)
+	if ((least < 16 ? least : 16) + strlen(place) + strlen(via) > width)
 		via = "";
 	fit_name(name, cut, sizeof(cut), width - strlen(place) - strlen(via));
 	snprintf(buf, size, "%s%s%s", cut, place, via);

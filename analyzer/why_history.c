@@ -102,16 +102,22 @@ static bool find_holder(const struct vt_why *w, const struct vt_event *e,
 	return true;
 }
 
-static void keep_frames(struct vt_why *w, struct vt_why_entry *entry)
+static void keep_stack(struct vt_why *w, struct vt_why_entry *entry)
 {
 	struct vt_frame_text f[VT_MAX_FRAMES];
-	size_t n = vt_stack_frames(w->sites, w->replay, &entry->event, f, VT_MAX_FRAMES);
+	size_t n = vt_stack_frames(w->sites, w->replay, &entry->event, f, VT_MAX_FRAMES),
+	       caller = 0;
 	if (!n)
+		return;
+	while (caller < n && strncmp(f[caller].module, "libvmtrail.so", 13) == 0)
+		caller++;
+	entry->by_loader = caller < n && strncmp(f[caller].module, "ld-", 3) == 0;
+	entry->site = vt_site_of(w->sites, w->replay, &entry->event);
+	if (!w->stacks)
 		return;
 	entry->frames = vt_realloc(NULL, n, sizeof(*f));
 	memcpy(entry->frames, f, n * sizeof(*f));
 	entry->n_frames = n;
-	entry->site = vt_site_of(w->sites, w->replay, &entry->event);
 }
 
 /* After the model has taken an event in: keep it if it had to do with the page. */
@@ -136,7 +142,7 @@ static void after_event(struct vt_why *w, const struct vt_event *e)
 			}
 		if (what & (VT_WHY_ELSEWHERE | VT_WHY_REFUSED))
 			entry->has_victim = find_holder(w, e, &entry->victim);
-		keep_frames(w, entry);
+		keep_stack(w, entry);
 	}
 	w->pending = 0;
 	w->n_pieces = 0;
@@ -228,17 +234,8 @@ const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq)
 	return NULL;
 }
 
-bool vt_why_by_loader(const struct vt_why_entry *e)
-{
-	size_t i = 0;
-	while (i < e->n_frames && strncmp(e->frames[i].module, "libvmtrail.so", 13) == 0)
-		i++;
-	return i < e->n_frames && strncmp(e->frames[i].module, "ld-", 3) == 0;
-}
-
 bool vt_why_is_destructive(const struct vt_why_entry *e)
 {
 	return (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) &&
-	       (e->victim.flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))) &&
-	       !vt_why_by_loader(e);
+	       (e->victim.flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC))) && !e->by_loader;
 }

@@ -36,14 +36,16 @@ struct vt_why_entry {
 	struct vt_why_mapping
 	    victim; /* what lost the page; of ELSEWHERE and REFUSED: what held the range */
 	bool has_victim;
-	const char *path;           /* of the file that was mapped, NULL: none */
-	const struct vt_site *site; /* NULL: no stack recorded */
-	struct vt_frame_text *frames;
+	const char *path;             /* of the file that was mapped, NULL: none */
+	const struct vt_site *site;   /* NULL: no stack recorded */
+	bool by_loader;               /* the loader's own call: laying out a library, most often */
+	struct vt_frame_text *frames; /* if vt_why.stacks */
 	size_t n_frames;
 };
 
 struct vt_why {
 	uint64_t addr, page;
+	bool stacks; /* keep the frames of every entry */
 	bool at_end;
 	uint64_t last_seq; /* the state is the one after this event */
 	struct vt_why_entry *entries;
@@ -76,7 +78,6 @@ const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq);
  * and not by the loader, which lays a library's segments over each other.
  */
 bool vt_why_is_destructive(const struct vt_why_entry *e);
-bool vt_why_by_loader(const struct vt_why_entry *e);
 
 /*
  * The story in plain words: a malloc'ed array of n malloc'ed sentences, what went wrong first, the
@@ -84,7 +85,7 @@ bool vt_why_by_loader(const struct vt_why_entry *e);
  */
 char **vt_why_sentences(const struct vt_why *w, size_t *n);
 
-void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t, bool stacks);
+void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t);
 void vt_why_print_json(FILE *out, const struct vt_why *w, const struct vt_trace *t);
 
 #endif

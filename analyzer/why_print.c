@@ -96,7 +96,7 @@ static void print_frames(FILE *out, const struct vt_why_entry *e)
 	}
 }
 
-static void print_history(FILE *out, const struct vt_why *w, const struct vt_trace *t, bool stacks,
+static void print_history(FILE *out, const struct vt_why *w, const struct vt_trace *t,
 			  const struct vt_style *style)
 {
 	int width[COL_COUNT] = { 0 };
@@ -127,8 +127,7 @@ static void print_history(FILE *out, const struct vt_why *w, const struct vt_tra
 		}
 		fprintf(out, "%s%s%s%s\n", l.site, l.site[0] && l.mark[0] ? "  " : "", l.mark,
 			l.culprit ? style->off : "");
-		if (stacks)
-			print_frames(out, e);
+		print_frames(out, e);
 	}
 }
 
@@ -150,7 +149,7 @@ static void print_sentence(FILE *out, const char *text, unsigned width)
 	fputc('\n', out);
 }
 
-void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t, bool stacks)
+void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t)
 {
 	struct vt_style style = vt_style_for(out);
 	size_t n;
@@ -158,7 +157,7 @@ void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t, b
 	fprintf(out, "%s0x%" PRIx64 "%s in %s\n\n", style.strong, w->addr, style.off, t->path);
 	if (w->had_start)
 		print_start(out, w, &style);
-	print_history(out, w, t, stacks, &style);
+	print_history(out, w, t, &style);
 	if (!w->n && !w->had_start)
 		fprintf(out, "    No recorded call touched this page.\n");
 	fputc('\n', out);

@@ -111,7 +111,7 @@ static void tell_clobber(struct sentences *s, const struct vt_why *w, const stru
 		vt_text_add(&t, "a part of");
 	vt_text_add(&t, " ");
 	add_mapping(&t, victim->birth);
-	if (!destructive && vt_why_by_loader(e))
+	if (!destructive && e->by_loader)
 		vt_text_add(&t, ", as the loader does when it lays out a library");
 	else if (!destructive)
 		vt_text_add(&t, ", a reservation (PROT_NONE)");
@@ -228,7 +228,9 @@ static void tell_unmapped(struct vt_text *t, const struct vt_why *w)
 			     VT_WHY_FATE(VT_PIECE_LOST));
 	vt_text_add(t, "0x%" PRIx64 " is not mapped", w->addr);
 	if (!last)
-		vt_text_add(t, w->had_start ? "" : ", and has not been while this was recorded");
+		vt_text_add(t, w->had_start || !w->last_seq
+				   ? ""
+				   : ", and has not been while this was recorded");
 	else if (last->what & VT_WHY_FATE(VT_PIECE_MOVED))
 		vt_text_add(t, ": #%" PRIu64 " moved it to 0x%" PRIx64, last->event.seq,
 			    (uint64_t)last->event.ret);
