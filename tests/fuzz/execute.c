@@ -1,0 +1,400 @@
+/*
+ * execute.c - one operation: resolve its addresses, refuse what would strike the worker itself,
+ * make the raw call, apply the event to the model, compare.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "raw.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#define SYS_MSEAL 462
+
+/* Larger ranges are never populated: the machine is others' too. */
+#define POPULATE_MAX (16UL << 20)
+
+/* Plain calls: the event's arguments are the system call's. 0: made by hand in execute_call. */
+static const uint16_t call_numbers[VT_KIND_COUNT] = {
+	[VT_MMAP] = SYS_mmap,
+	[VT_MUNMAP] = SYS_munmap,
+	[VT_MPROTECT] = SYS_mprotect,
+	[VT_PKEY_MPROTECT] = SYS_pkey_mprotect,
+	[VT_MADVISE] = SYS_madvise,
+	[VT_BRK] = SYS_brk,
+	[VT_MREMAP] = SYS_mremap,
+	[VT_REMAP_FILE_PAGES] = SYS_remap_file_pages,
+	[VT_SHMAT] = SYS_shmat,
+	[VT_SHMDT] = SYS_shmdt,
+	[VT_MLOCK] = SYS_mlock,
+	[VT_MLOCK2] = SYS_mlock2,
+	[VT_MUNLOCK] = SYS_munlock,
+	[VT_MLOCKALL] = SYS_mlockall,
+	[VT_MUNLOCKALL] = SYS_munlockall,
+	[VT_MSYNC] = SYS_msync,
+	[VT_MSEAL] = SYS_MSEAL,
+	[VT_PRCTL] = SYS_prctl,
+	[VT_PERSONALITY] = SYS_personality,
+};
+
+int64_t execute_call(const struct vt_event *ev)
+{
+	const uint64_t *a = ev->a;
+	switch (ev->kind) {
+	case VT_PROCESS_MADVISE: {
+		struct iovec range = { (void *)a[0], a[1] };
+		return raw_call(SYS_process_madvise, (uint64_t)world.pidfd, (uint64_t)&range, 1,
+				a[2], 0, 0);
+	}
+	case VT_MBIND: {
+		uint64_t mask = a[3];
+		return raw_call(SYS_mbind, a[0], a[1], a[2], a[3] ? (uint64_t)&mask : 0, a[4],
+				a[5]);
+	}
+	case VT_SETRLIMIT: {
+		uint64_t limits[2] = { a[1], a[2] };
+		return raw_call(SYS_setrlimit, a[0], (uint64_t)limits, 0, 0, 0, 0);
+	}
+	case VT_FORK: {
+		int64_t pid = raw_call(SYS_fork, 0, 0, 0, 0, 0, 0);
+		if (pid == 0)
+			raw_call(SYS_exit_group, 0, 0, 0, 0, 0, 0);
+		if (pid > 0)
+			raw_call(SYS_wait4, (uint64_t)pid, 0, 0, 0, 0, 0);
+		return pid;
+	}
+	case FUZZ_READ:
+		return raw_call(SYS_pwrite64, (uint64_t)world.scratch, a[0], 1, 0, 0, 0);
+	case FUZZ_WRITE:
+		return raw_call(SYS_pread64, (uint64_t)world.scratch, a[0], 1, 0, 0, 0);
+	default:
+		return raw_call(call_numbers[ev->kind], a[0], a[1], a[2], a[3], a[4], a[5]);
+	}
+}
+
+/* Whether [addr, addr + len) holds a page of the worker's own. A range that wraps is refused by
+ * every call before it does anything. */
+static bool reaches_own(uint64_t addr, uint64_t len)
+{
+	uint64_t start = addr & -VT_PAGE_SIZE,
+		 end = (addr + len + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+	if (addr + len < addr || end < start)
+		return false;
+	for (size_t i = 0; i < world.n_own; i++)
+		if (start < world.own[i].hi && end > world.own[i].lo)
+			return true;
+	return false;
+}
+
+/* Whether new mappings are locked and so populated at once. */
+static bool locks_future(const struct fuzz_worker *w)
+{
+	return (w->model.def_flags & (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))) == VT_VM(LOCKED);
+}
+
+/* Whether the call would strike the worker, or take more memory than a test should. */
+static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
+{
+	const uint64_t *a = ev->a;
+	switch (ev->kind) {
+	case VT_MMAP:
+		if (a[1] > POPULATE_MAX && (a[3] & (MAP_POPULATE | MAP_LOCKED) || locks_future(w)))
+			return true;
+		return a[3] & MAP_FIXED && reaches_own(a[0], a[1]);
+	case VT_MREMAP:
+		if (a[2] > POPULATE_MAX && a[2] < 1UL << 46)
+			return true;
+		return reaches_own(a[0], a[1] ? a[1] : 1) ||
+		       (a[3] & MREMAP_FIXED && reaches_own(a[4], a[2]));
+	case VT_BRK:
+		if (locks_future(w) && a[0] > w->brk + POPULATE_MAX)
+			return true;
+		return a[0] < world.config.brk && a[0] >= world.config.start_brk;
+	case VT_SHMAT:
+		return a[2] & SHM_REMAP && reaches_own(a[1], a[3] + VT_PAGE_SIZE);
+	case VT_SHMDT:
+		return reaches_own(a[0], 1);
+	case VT_MLOCKALL:
+		return w->model.totals.total_vm << VT_PAGE_SHIFT > 4 * POPULATE_MAX;
+	case VT_MLOCK:
+	case VT_MLOCK2:
+		return reaches_own(a[0], a[1]) || (a[1] > POPULATE_MAX && a[1] < 1UL << 46);
+	case VT_MUNLOCKALL:
+	case VT_PRCTL:
+	case VT_SETRLIMIT:
+	case VT_PERSONALITY:
+	case VT_FORK:
+		return false;
+	case FUZZ_READ:
+	case FUZZ_WRITE:
+		return reaches_own(a[0], 1);
+	default:
+		return reaches_own(a[0], a[1]);
+	}
+}
+
+/* The file id of a new mapping: shared anonymous memory and huge pages are files of their own. */
+static bool choose_file(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_event *ev)
+{
+	uint64_t flags = ev->a[3], type = flags & MAP_TYPE;
+	const struct fuzz_object_info *o = &world.object[op->object];
+	bool anonymous = flags & MAP_ANONYMOUS, shared_type = type == MAP_SHARED || type == 3;
+
+	ev->a[4] = (uint64_t)(int64_t)o->fd;
+	ev->flags = VT_EV_FD_KNOWN;
+	if (op->object == OBJECT_FILE_RDONLY)
+		ev->flags |= VT_EV_FD_RDONLY;
+	if (anonymous && flags & MAP_HUGETLB)
+		ev->file = world_new_file(w, VT_FILE_HUGETLB);
+	else if (shared_type && (anonymous || o->kind == VT_FILE_ZERO))
+		ev->file = world_new_file(w, VT_FILE_SHM_ANON);
+	else
+		return ev->file = anonymous ? 0 : o->file, true;
+	return ev->file != 0;
+}
+
+bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_event *ev)
+{
+	static const uint8_t touch_args[VT_MAX_ARGS] = { VT_ARG_ADDR };
+	const uint8_t *class = op->kind < VT_KIND_COUNT ? vt_kinds[op->kind].arg : touch_args;
+	*ev = (struct vt_event){ .kind = op->kind, .seq = w->at + 1, .tid = 1 };
+	for (int i = 0, n = 0; i < VT_MAX_ARGS; i++) {
+		ev->a[i] = op->a[i];
+		if (class[i] != VT_ARG_ADDR)
+			continue;
+		uint8_t base = op->base[n++];
+		if (base != BASE_ABS && base >= BASE_SLOT && !w->slot[base - BASE_SLOT])
+			return false;
+		ev->a[i] += world_base(w, base);
+	}
+	if (op->kind == VT_SHMAT) {
+		const struct fuzz_segment *s = &world.segment[op->object % FUZZ_SEGMENTS];
+		ev->a[0] = (uint64_t)s->id;
+		ev->a[3] = s->bytes;
+		ev->file = s->file;
+	}
+	if (is_dangerous(w, ev))
+		return false;
+	return op->kind != VT_MMAP || choose_file(w, op, ev);
+}
+
+void execute_learn_file(const struct vt_event *ev)
+{
+	struct kernel_area k;
+	if (!ev->file || shared->ident[ev->file].known || vt_is_error(ev->ret))
+		return;
+	if (kernel_area_from((uint64_t)ev->ret, &k))
+		shared->ident[ev->file] = (struct fuzz_ident){ k.dev, k.ino, true };
+}
+
+/* What the model expects of a call that lets the kernel choose; 0: nothing to expect. */
+static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
+{
+	const uint64_t *a = ev->a;
+	uint64_t len = (a[1] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+	const struct vt_extent *x;
+	switch (ev->kind) {
+	case VT_MMAP:
+		if (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+			return 0;
+		return vt_get_unmapped_area(&w->model, a[0], len, a[5] >> VT_PAGE_SHIFT, a[3],
+					    ev->file);
+	case VT_SHMAT:
+		if (a[1])
+			return 0;
+		len = (a[3] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+		return vt_get_unmapped_area(&w->model, 0, len, 0, MAP_SHARED, ev->file);
+	case VT_MREMAP:
+		len = (a[2] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+		x = vt_model_find(&w->model, a[0]);
+		if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0])
+			return 0;
+		return vt_get_unmapped_area(&w->model, a[3] & MREMAP_DONTUNMAP ? a[4] : 0, len,
+					    x->pgoff + ((a[0] - x->start) >> VT_PAGE_SHIFT),
+					    x->flags & VT_VM(MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
+					    x->file);
+	default:
+		return 0;
+	}
+}
+
+static bool check_placement(struct fuzz_worker *w, const struct vt_event *ev, uint64_t predicted)
+{
+	bool stayed = ev->kind == VT_MREMAP && (uint64_t)ev->ret == ev->a[0];
+	if (!predicted || vt_is_error(ev->ret) || stayed)
+		return true;
+	shared->stats.placements++;
+	if (predicted == (uint64_t)ev->ret) {
+		shared->stats.placement_hits++;
+		return true;
+	}
+	if (!check_on(CHECK_PLACEMENT))
+		return true;
+	return fail_at(w, CHECK_PLACEMENT, (uint64_t)ev->ret,
+		       "placed at %lx, the model expected %lx", (uint64_t)ev->ret, predicted);
+}
+
+/* The kernel grew a stack under a touched page: an event that only a snapshot tells. */
+static bool notice_growth(struct fuzz_worker *w, uint64_t addr, struct vt_event *ev)
+{
+	struct kernel_area k;
+	const struct vt_extent *x = vt_model_find(&w->model, addr);
+	if (!x || x->start <= addr || !(x->flags & VT_VM(GROWSDOWN)))
+		return false;
+	if (!kernel_area_from(addr, &k) || k.start >= x->start)
+		return false;
+	*ev = (struct vt_event){
+		.kind = VT_UNSEEN_MAP,
+		.seq = w->at + 1,
+		.tid = 1,
+		.a = { k.start, x->start - k.start,
+		       k.flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)), MAP_PRIVATE },
+		.aux = VT_UNSEEN_STACK_GROWTH,
+	};
+	return true;
+}
+
+static void note_trace(const struct fuzz_worker *w, const struct vt_event *ev)
+{
+	if (!shared->n_replay || shared->n_trace == FUZZ_TRACE)
+		return;
+	shared->trace_op[shared->n_trace] = (uint32_t)w->at;
+	shared->trace[shared->n_trace++] = *ev;
+}
+
+/* Compare what the call could have touched: its ranges, or everything. */
+static bool compare_after(struct fuzz_worker *w, const struct vt_event *ev, uint64_t old_brk)
+{
+	const uint64_t *a = ev->a;
+	uint64_t ret = (uint64_t)ev->ret;
+	bool error = vt_is_error(ev->ret);
+	struct vt_range r[2] = { { a[0], a[0] + a[1] } };
+	switch (ev->kind) {
+	case VT_MMAP:
+		if (!error)
+			r[0] = (struct vt_range){ ret, ret + a[1] };
+		break;
+	case VT_MREMAP:
+		r[1] = (struct vt_range){ error ? a[4] : ret, (error ? a[4] : ret) + a[2] };
+		break;
+	case VT_BRK:
+		r[0] = old_brk < ret ? (struct vt_range){ old_brk, ret }
+				     : (struct vt_range){ ret, old_brk };
+		break;
+	case VT_SHMAT:
+		r[0] = (struct vt_range){ error ? a[1] : ret, (error ? a[1] : ret) + a[3] };
+		break;
+	case VT_SHMDT:
+		r[0].hi = a[0] + 16 * VT_PAGE_SIZE;
+		break;
+	case VT_MLOCKALL:
+	case VT_MUNLOCKALL:
+		return compare_range(w, 0, world.config.task_size);
+	case VT_MPROTECT:
+	case VT_PKEY_MPROTECT:
+		if (a[2] & PROT_GROWSDOWN)
+			r[0].lo -= r[0].lo > 64 * VT_PAGE_SIZE ? 64 * VT_PAGE_SIZE : r[0].lo;
+		break;
+	case VT_SETRLIMIT:
+	case VT_PERSONALITY:
+	case VT_FORK:
+	case VT_PRCTL:
+		return true;
+	default:
+		break;
+	}
+	for (int i = 0; i < 2; i++) {
+		r[i].lo &= -VT_PAGE_SIZE;
+		r[i].hi = (r[i].hi + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+		if (r[i].hi > r[i].lo && !compare_range(w, r[i].lo, r[i].hi))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A call may fail half-way where the model cannot know how far it came: a forced placement whose
+ * range was cleared before a file's own mmap refused, a lock limit that may not hold for this
+ * process.
+ */
+static bool is_open_failure(const struct vt_event *ev, const struct vt_effect *fx)
+{
+	return vt_is_error(ev->ret) && fx->contradiction == VT_CONTRA_FAILED;
+}
+
+/* Do as the recorder does at a contradiction: read both ranges again. */
+static bool reread(struct fuzz_worker *w, const struct vt_effect *fx)
+{
+	const struct vt_range r[2] = { { fx->lo, fx->hi }, { fx->lo2, fx->hi2 } };
+	struct vt_range edges[2];
+	shared->stats.reread++;
+	for (int i = 0; i < 2; i++) {
+		edges[i].lo = r[i].lo ? r[i].lo - VT_PAGE_SIZE : 0;
+		edges[i].hi = r[i].hi + VT_PAGE_SIZE;
+		if (r[i].lo < r[i].hi && !world_reread(w, &r[i]))
+			return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
+	}
+	return settle(w, edges, 2);
+}
+
+/* Apply one event to the model and compare around it. */
+static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
+{
+	struct vt_effect fx = { 0 };
+	uint64_t old_brk = w->brk;
+	if (ev->kind == VT_BRK)
+		w->brk = (uint64_t)ev->ret;
+	note_trace(w, ev);
+	execute_learn_file(ev);
+	if (vt_model_apply(&w->model, ev, &fx) != 0 || w->model.broken)
+		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
+	if (is_open_failure(ev, &fx))
+		return reread(w, &fx) && compare_after(w, ev, old_brk);
+	if (fx.contradiction && check_on(CHECK_CONTRADICTION))
+		return fail_at(w, CHECK_CONTRADICTION, fx.lo,
+			       "contradiction %x in %lx-%lx, %lx-%lx", fx.contradiction, fx.lo,
+			       fx.hi, fx.lo2, fx.hi2);
+	return compare_after(w, ev, old_brk);
+}
+
+static void execute_touch(struct fuzz_worker *w, const struct vt_event *touch)
+{
+	struct vt_event growth;
+	if (notice_growth(w, touch->a[0], &growth))
+		apply(w, &growth);
+}
+
+void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
+{
+	struct fuzz_stats *stats = &shared->stats;
+	struct vt_event ev;
+
+	stats->ops++;
+	if (op->kind == FUZZ_SETTLE) {
+		settle(w, NULL, 0);
+		return;
+	}
+	if (!execute_prepare(w, op, &ev)) {
+		stats->skipped++;
+		return;
+	}
+	uint64_t predicted = predict(w, &ev);
+	ev.ret = execute_call(&ev);
+	shared->last = ev;
+	++*(vt_is_error(ev.ret) ? &stats->failed[op->kind] : &stats->ok[op->kind]);
+	if (op->slot && !vt_is_error(ev.ret))
+		w->slot[op->slot - 1] = (uint64_t)ev.ret;
+	if (op->kind >= VT_KIND_COUNT) {
+		note_trace(w, &ev);
+		execute_touch(w, &ev);
+	} else if (check_placement(w, &ev, predicted)) {
+		apply(w, &ev);
+	}
+}
