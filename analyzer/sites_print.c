@@ -189,7 +189,8 @@ char *vt_site_short(const struct vt_site *site, char *buf, size_t size, unsigned
 	if (site->via)
 		snprintf(via, sizeof(via), "  via %.70s", site->via);
 	snprintf(name, sizeof(name), "%s", outer);
-	if (site->frame.inlined && site->frame.function) {
+	if (site->frame.inlined && site->frame.function &&
+	    strcmp(site->frame.function, outer) != 0) {
 		snprintf(name, sizeof(name), "%.500s in %s", site->frame.function, outer);
 		if (strlen(name) + strlen(place) + strlen(via) > width)
 			snprintf(name, sizeof(name), "%s", outer);
