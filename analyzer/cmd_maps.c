@@ -102,6 +102,9 @@ static int run(struct maps *m)
 		else if (item.type == VT_ITEM_EVENT)
 			m->last_seq = item.event.seq;
 	}
+	/* the damage is told instead, when the trace is closed */
+	if (m->replay.trace->damage)
+		return m->replay.started ? VT_EXIT_OK : VT_EXIT_BAD;
 	if (!m->replay.started)
 		return vt_complain("%s: nothing is known of the address space before %s",
 				   m->replay.trace->path,

@@ -66,6 +66,7 @@ static struct vt_model_config config_of(const struct vt_trace *t)
 		.stack_guard_gap = vt_trace_meta_u64(t, "stack_guard_gap", 256 * VT_PAGE_SIZE),
 		.start_brk = vt_trace_meta_u64(t, "start_brk", 0),
 		.brk = vt_trace_meta_u64(t, "brk", 0),
+		.overcommit_memory = (uint8_t)vt_trace_meta_u64(t, "overcommit_memory", 0),
 	};
 }
 
