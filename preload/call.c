@@ -13,6 +13,9 @@
 #include <sys/mman.h>
 #include "recorder.h"
 
+/* Slots that calls leave for the recorder's own mappings, which cannot wait. */
+#define OWN_RESERVE 24
+
 __thread struct vt_thread vt_self;
 struct vt_recorder vt;
 
@@ -70,6 +73,19 @@ static inline void done(struct vt_slot *s, uint64_t index)
 	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
 }
 
+/* Take a slot, waiting for room where many others took theirs since we looked. NULL: it is lost. */
+static struct vt_slot *claim(uint64_t *index)
+{
+	struct vt_slot *s;
+	for (int tries = 0; tries < 8; tries++) {
+		if (vt_likely((s = vt_slot_claim(OWN_RESERVE, index)) != NULL))
+			return s;
+		vt_drain_for_room();
+	}
+	atomic_fetch_add(&vt.header->lost, 1);
+	return NULL;
+}
+
 /*
  * Enter a call that is over: it takes its place now. seen is the ring's head before the call. An
  * event that finds no slot is counted as lost. Returns the slot's index, 0 for none.
@@ -77,7 +93,7 @@ static inline void done(struct vt_slot *s, uint64_t index)
 static uint64_t commit(struct vt_pending *p, uint8_t flags, long ret, uint64_t seen, uint64_t end)
 {
 	uint64_t index;
-	struct vt_slot *s = vt_slot_claim(64, &index);
+	struct vt_slot *s = claim(&index);
 	if (vt_unlikely(!s))
 		return 0;
 	p->index = index;
@@ -119,7 +135,7 @@ static long make(long nr, const uint64_t *a)
 static long releasing(struct vt_pending *p, long nr)
 {
 	uint64_t index;
-	struct vt_slot *s = vt_slot_claim(64, &index);
+	struct vt_slot *s = claim(&index);
 	p->begin = vt_tick();
 	if (vt_likely(s)) {
 		p->index = index;

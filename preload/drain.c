@@ -9,8 +9,8 @@
  */
 #include "recorder.h"
 
-#define BATCH 256            /* slots waiting before a drain is worth the lock */
-#define STUCK_TICKS 3000000  /* about a millisecond: an announced call may be given up then */
+/* An announced call may be given up after about 50 ms, when the ring is needed. */
+#define STUCK_TICKS 150000000
 
 /*
  * Take the time again. Ticks between the last two points are converted along the line through
@@ -158,7 +158,7 @@ void vt_drain(bool force)
 		if (next == head)
 			head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 	}
-	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask / 2)
+	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask / 4)
 		vt_seal();
 }
 
@@ -193,7 +193,8 @@ static void settle(void)
 /* After a call: drain when enough slots wait and nobody else does it. */
 void vt_drain_if_due(uint64_t index)
 {
-	if (vt_likely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) < BATCH) ||
+	if (vt_likely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) <
+		      vt.options.batch) ||
 	    !vt_trylock())
 		return;
 	if (atomic_load(&vt.on)) {
@@ -203,21 +204,26 @@ void vt_drain_if_due(uint64_t index)
 	vt_unlock();
 }
 
-/* Before a call: when the ring is nearly full, make room, or wait for who does. */
+/*
+ * Outside of any call: when the ring is half full, make room, or wait for who does. A slot that
+ * holds everybody up is waited for, outside the lock, until it may be given up.
+ */
 void vt_drain_for_room(void)
 {
 	const struct timespec pause = { 0, 1000000 };
-	for (int tries = 0; tries < 200; tries++) {
+	for (int tries = 0; tries < 300; tries++) {
 		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_relaxed);
-		if (vt_likely(head - sealed <= vt.ring_mask - vt.ring_mask / 4))
+		if (vt_likely(head - sealed <= vt.ring_mask / 2))
 			return;
 		vt_lock();
-		if (atomic_load(&vt.on)) {
-			vt_drain(true);
-			vt_seal();
-			settle();
+		if (!atomic_load(&vt.on)) {
+			vt_unlock();
+			return;
 		}
+		vt_drain(true);
+		vt_seal();
+		settle();
 		bool stuck = atomic_load(&vt.sealed) == sealed;
 		vt_unlock();
 		if (stuck)

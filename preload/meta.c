@@ -6,6 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -73,7 +74,7 @@ static uint64_t limit(const char *key, int resource)
 
 static void link_target(const char *key, const char *path)
 {
-	long n = vt_sys3(SYS_readlink, path, scratch, sizeof(scratch));
+	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, path, scratch, sizeof(scratch));
 	if (n > 0)
 		text(key, scratch, (size_t)n);
 }

@@ -242,7 +242,7 @@ static uint32_t meet(int fd, uint8_t kind, uint64_t dev, uint64_t ino, bool code
 	vt_text_str(&t, "/proc/self/fd/");
 	vt_text_u64(&t, (uint64_t)fd);
 	*t.p = '\0';
-	long n = vt_sys3(SYS_readlink, link, path, sizeof(path) - 1);
+	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, path, sizeof(path) - 1);
 	path[n > 0 ? n : 0] = '\0';
 	uint8_t build_id[64];
 	size_t len = code ? build_id_of_fd(fd, build_id, sizeof(build_id)) : 0;

@@ -9,9 +9,11 @@
  * SPDX-License-Identifier: MIT
  */
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <vmtrail/options.h>
 #include <zstd.h>
 #include "recorder.h"
@@ -48,12 +50,21 @@ static void read_options(char **envp)
 	const char *output = env_value(envp, vt_option(VT_OPT_OUTPUT)->env);
 	vt_text_str(&t, output && *output ? output : VT_DEFAULT_OUTPUT);
 	*t.p = '\0';
+	struct stat st;
+	if (output && vt_sys4(SYS_newfstatat, AT_FDCWD, output, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+		vt_text_str(&t, "/" VT_DEFAULT_OUTPUT);
+		*t.p = '\0';
+	}
 	o->stack_depth = (uint32_t)option(envp, VT_OPT_STACKS);
 	o->children = option(envp, VT_OPT_CHILDREN);
 	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
 	o->smaps = option(envp, VT_OPT_SMAPS);
 	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
 	o->ring_slots = (uint32_t)option(envp, VT_OPT_RING);
+	uint64_t batch = o->ring_slots / 8 < 256 ? o->ring_slots / 8 : 256;
+	if (o->snapshot_every && o->snapshot_every < batch)
+		batch = o->snapshot_every;
+	o->batch = (uint32_t)batch;
 }
 
 static uint64_t auxv_value(char **envp, uint64_t type)
@@ -198,6 +209,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	on_exit(on_exit_last, NULL);
 	begin_recording(VT_SNAPSHOT_START);
 	vt_modules_define();
+	if (!vt_store_publish())
+		give_up();
 	vt.single = false;
 }
 
@@ -265,8 +278,10 @@ void vt_after_fork(void)
 	vt_seal();
 	write_keyframe();
 	begin_recording(VT_SNAPSHOT_FORK);
-	vt_unlock();
+	if (!vt_store_publish())
+		give_up();
 	vt.single = false;
+	vt_unlock();
 }
 
 static void write_end(const char *reason, long status)
@@ -293,6 +308,7 @@ static bool is_us(void)
 /* The process is about to end: everything into the file, the last snapshot, and the file closed. */
 void vt_before_exit(long status)
 {
+	const struct timespec pause = { 0, 1000000 };
 	if (!atomic_load(&vt.on))
 		return;
 	if (!atomic_load(vt.fork_guard))
@@ -303,7 +319,13 @@ void vt_before_exit(long status)
 		vt_thread_seen(&vt_self);
 	vt_lock();
 	if (atomic_load(&vt.on)) {
-		vt_drain(true);
+		/* A call that another thread has in hand may still come back. */
+		for (int tries = 0; tries < 60; tries++) {
+			vt_drain(true);
+			if (atomic_load(&vt.drained) == atomic_load(&vt.live->ring_head))
+				break;
+			vt_sys2(SYS_nanosleep, &pause, 0);
+		}
 		vt_snapshot(VT_SNAPSHOT_EXIT);
 		vt_drain(true);
 		struct vt_event e = {

@@ -49,6 +49,7 @@ extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec"
 struct vt_options {
 	char output[4096];
 	uint32_t stack_depth;
+	uint32_t batch; /* slots waiting before a drain is worth the lock */
 	uint64_t snapshot_every;
 	uint32_t ring_slots;
 	bool children, smaps, inner;
@@ -98,6 +99,8 @@ struct vt_recorder {
 	uint64_t window_off; /* its file offset */
 	size_t window_size;
 	uint64_t frames_limit;
+	int fd;        /* of the trace, until it is published */
+	bool nameless; /* it has no name yet */
 	bool store_full;
 	uint32_t own_file;   /* file id of the trace itself */
 	char path[4096];     /* of the trace */
@@ -165,6 +168,7 @@ uint8_t vt_file_kind(uint32_t id);
 /* store.c - the trace file. */
 bool vt_store_init(void);
 bool vt_store_open(void);
+bool vt_store_publish(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
 void vt_store_close(void);
 void *vt_journal_room(size_t bytes);

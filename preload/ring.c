@@ -10,18 +10,15 @@
 #include "recorder.h"
 
 /*
- * Take the next place in the order. reserve slots are left for others. Returns NULL when the ring
- * is full: the event is lost and counted.
+ * Take the next place in the order, leaving reserve slots for others. NULL: the ring is full.
  */
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
 {
 	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
 	do {
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
-		if (vt_unlikely(head - sealed + reserve > vt.ring_mask)) {
-			atomic_fetch_add(&vt.header->lost, 1);
+		if (vt_unlikely(head - sealed + reserve > vt.ring_mask))
 			return NULL;
-		}
 	} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
 	*index = head;
 	return &vt.ring[head & vt.ring_mask];
@@ -51,8 +48,10 @@ static void push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint3
 		return;
 	uint64_t index;
 	struct vt_slot *s = vt_slot_claim(0, &index);
-	if (!s)
+	if (!s) {
+		atomic_fetch_add(&vt.header->lost, 1);
 		return;
+	}
 	s->begin_tick = s->end_tick = vt_tick();
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		s->a[i] = a[i];

@@ -124,6 +124,7 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 	if (snap.adopt) {
 		struct vt_vma v = { .start = lo, .end = hi, .pgoff = pgoff, .file = file };
 		v.special = a->special;
+		v.undetermined = lo != a->start || hi != a->end;
 		v.flags = (a->prot & PROT_READ ? VT_VM(READ) : 0) |
 			  (a->prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
 			  (a->prot & PROT_EXEC ? VT_VM(EXEC) : 0) |
@@ -162,13 +163,13 @@ static bool same(const struct area *a, const struct vt_extent *x, uint64_t at, u
 /* Compare [lo, hi), where nothing is mapped, with the model. */
 static void compare_hole(uint64_t lo, uint64_t hi)
 {
-	struct vt_extent *x = vt_model_find(&vt.model, lo);
-	while (x && x->start < hi) {
+	while (lo < hi) {
+		struct vt_extent *x = vt_model_find(&vt.model, lo);
+		if (!x || x->start >= hi)
+			return;
 		uint64_t start = x->start > lo ? x->start : lo;
-		uint64_t end = x->end < hi ? x->end : hi;
-		if (x->special != VT_SPECIAL_VSYSCALL)
-			differ(NULL, start, end, 0, false);
-		x = vt_model_find(&vt.model, end);
+		lo = x->end < hi ? x->end : hi;
+		differ(NULL, start, lo, 0, false);
 	}
 }
 

@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <stddef.h>
@@ -99,24 +100,51 @@ static bool name_of(char *out, size_t size, const char *exe, unsigned attempt)
 	return t.p < t.end;
 }
 
-static int create(void)
+static const char *executable(char *link, size_t size)
 {
-	char link[PATH_MAX];
-	long n = vt_sys3(SYS_readlink, "/proc/self/exe", link, sizeof(link) - 1);
+	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", link, size - 1);
 	link[n > 0 ? n : 0] = '\0';
-	const char *exe = strrchr(link, '/');
-	exe = exe ? exe + 1 : "unknown";
-	for (unsigned attempt = 0; attempt < 1000; attempt++) {
+	const char *slash = strrchr(link, '/');
+	return slash ? slash + 1 : "unknown";
+}
+
+/*
+ * Give the file a name that is free: of the nameless one fd stands for, or, fd < 0, of a new one.
+ * Returns a descriptor or -errno.
+ */
+static long name_file(long fd)
+{
+	char link[PATH_MAX], self[40];
+	const char *exe = executable(link, sizeof(link));
+	struct vt_text t = { self, self + sizeof(self) - 1 };
+	vt_text_str(&t, "/proc/self/fd/");
+	vt_text_u64(&t, (uint64_t)fd);
+	*t.p = '\0';
+	long ret = -EEXIST;
+	for (unsigned attempt = 0; attempt < 1000 && ret == -EEXIST; attempt++) {
 		if (!name_of(vt.path, sizeof(vt.path), exe, attempt))
-			return -1;
-		long fd = vt_sys4(SYS_openat, AT_FDCWD, vt.path,
-				  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd >= 0)
-			return (int)fd;
-		if (fd != -17 /* EEXIST */)
-			return -1;
+			return -ENAMETOOLONG;
+		if (fd < 0)
+			ret = vt_sys4(SYS_openat, AT_FDCWD, vt.path,
+				      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		else
+			ret = vt_sys6(SYS_linkat, AT_FDCWD, (long)self, AT_FDCWD, (long)vt.path,
+				      AT_SYMLINK_FOLLOW, 0);
 	}
-	return -1;
+	return ret;
+}
+
+/* A file without a name yet, in the directory that the output names. */
+static long nameless(void)
+{
+	char dir[PATH_MAX];
+	struct vt_text t = { dir, dir + sizeof(dir) - 1 };
+	vt_text_str(&t, vt.options.output);
+	*t.p = '\0';
+	char *slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	return vt_sys4(SYS_openat, AT_FDCWD, slash ? dir : ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 }
 
 /* Make the file as large as it may become; returns where the live region goes, 0 when it cannot. */
@@ -212,17 +240,35 @@ static bool map_file(int fd)
 	return true;
 }
 
-/* Create and map this process's trace. While the process has one thread. */
+/*
+ * Create and map this process's trace. While the process has one thread. The file gets its name
+ * only when it can be read, by vt_store_publish; where the file system cannot do that, at once.
+ */
 bool vt_store_open(void)
 {
-	int fd = create();
+	long fd = nameless();
+	vt.nameless = fd >= 0;
+	if (fd < 0)
+		fd = name_file(-1);
 	if (fd < 0)
 		return false;
-	bool ok = map_file(fd);
-	if (!ok)
-		vt_sys2(SYS_unlink, vt.path, 0);
+	if (map_file((int)fd)) {
+		vt.fd = (int)fd;
+		return true;
+	}
+	if (!vt.nameless)
+		vt_sys3(SYS_unlinkat, AT_FDCWD, vt.path, 0);
 	vt_sys1(SYS_close, fd);
-	return ok;
+	return false;
+}
+
+/* Name the file and close its descriptor. */
+bool vt_store_publish(void)
+{
+	long ret = vt.nameless ? name_file(vt.fd) : 0;
+	vt_sys1(SYS_close, vt.fd);
+	vt.fd = -1;
+	return ret == 0;
 }
 
 /* Move the window on, so that it begins with its own last page. */

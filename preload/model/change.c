@@ -59,6 +59,28 @@ static uint64_t forbidden_from(const struct vt_model *m, uint64_t lo, uint64_t h
 	return hi;
 }
 
+/* The first area in [lo, hi) that RLIMIT_DATA keeps from becoming data (mprotect_fixup). */
+static uint64_t limited_from(const struct vt_model *m, uint64_t lo, uint64_t hi, uint32_t access)
+{
+	uint64_t more = 0;
+	if (!(access & VT_VM(WRITE)))
+		return hi;
+	struct vt_extent *x = vt_model_find(m, lo);
+	while (x && x->start < hi) {
+		struct vt_extent *tail = vt_area_tail(x);
+		uint64_t from = vt_max(x->start, lo);
+		uint64_t pages = (vt_min(tail->end, hi) - from) >> VT_PAGE_SHIFT;
+		uint32_t new = (x->flags & ~(uint32_t)VT_VM_ACCESS) | access;
+		if (new != x->flags && !vt_may_expand_vm(m, new, pages, more) &&
+		    vt_may_expand_vm(m, x->flags, pages, more))
+			return from;
+		if (!(x->flags & (VT_VM(WRITE) | VT_VM(SHARED) | VT_VM(GROWSDOWN))))
+			more += pages;
+		x = vt_extent_next(tail);
+	}
+	return hi;
+}
+
 /* Where a refused mprotect stopped; *known: whether the error tells. */
 static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, uint32_t access,
 			   bool *known)
@@ -70,7 +92,7 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 	*known = true;
 	switch (-a->ev->ret) {
 	case ENOMEM:
-		at = vt_hole_in(m, lo, hi);
+		at = vt_min(vt_hole_in(m, lo, hi), limited_from(m, lo, hi, access));
 		break;
 	case EACCES:
 		at = forbidden_from(m, lo, hi, access);

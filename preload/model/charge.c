@@ -28,8 +28,11 @@ static void account(struct vt_model *m, const struct vt_extent *x, uint64_t page
 		add(&m->totals.data_vm, pages, sub);
 	if (f & VT_VM(LOCKED))
 		add(&m->totals.locked_vm, pages, sub);
-	if (f & VT_VM(ACCOUNT))
+	if (f & VT_VM(ACCOUNT)) {
 		add(&m->totals.committed, pages, sub);
+		if (x->identity & (VT_ID_ACCOUNT | VT_ID_HIDDEN_FLAGS))
+			add(&m->totals.committed_unsure, pages, sub);
+	}
 	if (f & VT_VM(HUGETLB))
 		add(&m->totals.hugetlb, pages, sub);
 }
@@ -43,6 +46,19 @@ void vt_charge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 void vt_uncharge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 {
 	account(m, x, pages, true);
+}
+
+/*
+ * may_expand_vm: whether so many more pages with these flags stay within RLIMIT_AS and
+ * RLIMIT_DATA. more_data: pages of data added since the counters were last right.
+ */
+bool vt_may_expand_vm(const struct vt_model *m, uint32_t flags, uint64_t pages, uint64_t more_data)
+{
+	const struct vt_totals *t = &m->totals;
+	if (t->total_vm + pages > m->config.rlimit_as >> VT_PAGE_SHIFT)
+		return false;
+	bool data = (flags & (VT_VM(WRITE) | VT_VM(SHARED) | VT_VM(GROWSDOWN))) == VT_VM(WRITE);
+	return !data || t->data_vm + more_data + pages <= m->config.rlimit_data >> VT_PAGE_SHIFT;
 }
 
 /* accountable_mapping: whether the commit limit is charged for a new mapping. */

@@ -30,8 +30,11 @@ uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 	return vt_min(lo, hi);
 }
 
-/* split_vma at addr, where the area goes on across it: both parts keep the label. */
-static int split_area(struct vt_apply *a, uint64_t addr)
+/*
+ * split_vma at addr, where the area goes on across it: both parts keep the label. b is SPLIT, or
+ * UNDETERMINED where a refused call may have split it.
+ */
+int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b)
 {
 	struct vt_model *m = a->m;
 	if (vt_cut(m, addr))
@@ -41,8 +44,8 @@ static int split_area(struct vt_apply *a, uint64_t addr)
 		return 0;
 	struct vt_extent *prev = vt_extent_prev(x);
 	prev->anon = x->anon = vt_anon_of_area(x);
-	vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
-	a->fx->splits++;
+	vt_set_boundary(m, x, b);
+	a->fx->splits += b == VT_BOUNDARY_SPLIT;
 	return 0;
 }
 
@@ -56,7 +59,7 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	if (lo >= hi || !x || x->start >= hi)
 		return 0;
 	vt_observe(a, lo, hi, fate);
-	if (split_area(a, lo) || split_area(a, hi))
+	if (vt_split_area(a, lo, VT_BOUNDARY_SPLIT) || vt_split_area(a, hi, VT_BOUNDARY_SPLIT))
 		return -ENOMEM;
 	x = vt_model_find(m, lo);
 	while (x && x->start < hi) {
@@ -195,9 +198,9 @@ static void change_extents(struct vt_apply *a, const struct piece *p, const stru
 		x->policy = c->policy;
 		x->name = c->name;
 		x->pkey = c->pkey;
-		vt_charge(m, x, vt_extent_pages(x));
 		if (number)
 			change_identity(x, c->account_unsure, number);
+		vt_charge(m, x, vt_extent_pages(x));
 	}
 }
 
@@ -281,6 +284,8 @@ int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn c
 	struct vt_extent *x = vt_model_find(m, lo);
 	bool changed = false;
 
+	if (lo >= hi)
+		return 0;
 	while (x && x->start < hi) {
 		uint32_t anon = vt_anon_of_area(x);
 		struct vt_change old = change_of(x), c = old;

@@ -132,6 +132,8 @@ VT_HIDDEN struct vt_extent *vt_adjacent_next(const struct vt_extent *x);
 VT_HIDDEN void vt_charge(struct vt_model *m, const struct vt_extent *x, uint64_t pages);
 VT_HIDDEN void vt_uncharge(struct vt_model *m, const struct vt_extent *x, uint64_t pages);
 VT_HIDDEN bool vt_accountable_mapping(const struct vt_model *m, uint32_t file, uint32_t flags);
+VT_HIDDEN bool vt_may_expand_vm(const struct vt_model *m, uint32_t flags, uint64_t pages,
+				uint64_t more_data);
 VT_HIDDEN uint32_t vt_lockable(uint32_t flags);
 
 /* anon.c */
@@ -179,6 +181,7 @@ typedef void (*vt_change_fn)(struct vt_apply *a, const struct vt_extent *x, uint
 			     struct vt_change *c, const void *arg);
 VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn change,
 			      const void *arg);
+VT_HIDDEN int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b);
 VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
 VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
 

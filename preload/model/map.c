@@ -33,7 +33,7 @@ static uint32_t flag_bits(const struct vt_model *m, uint64_t flags)
 		f |= VT_VM(GROWSDOWN);
 	if (flags & MAP_LOCKED)
 		f |= VT_VM(LOCKED);
-	if ((flags & MAP_TYPE_MASK) == MAP_SHARED_VALIDATE && flags & MAP_SYNC)
+	if (flags & MAP_SYNC)
 		f |= VT_VM(SYNC);
 	if (flags & MAP_STACK && m->config.kernel_version >= VT_KERNEL(6, 7))
 		f |= VT_VM(NOHUGEPAGE);
@@ -109,6 +109,69 @@ static uint64_t huge_round(uint64_t len, uint64_t flags)
 	return (len + size - 1) & ~(size - 1);
 }
 
+static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	return x && x->start < hi;
+}
+
+/*
+ * vms_gather_munmap_vmas splits the first area at lo, then may meet a reason to give up: what it
+ * split stays split.
+ */
+static int refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	struct vt_model *m = a->m;
+	struct vt_extent *x = vt_model_find(m, lo);
+	if (!x || x->start >= hi)
+		return 0;
+	struct vt_extent *last = vt_model_find(m, hi - 1);
+	bool huge = last && last->start < hi && last->flags & VT_VM(HUGETLB);
+	switch (-a->ev->ret) {
+	case EPERM:
+		if (x->flags & VT_VM(SEALED))
+			return 0;
+		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
+			x = vt_extent_next(x);
+		return x && x->start < hi ? vt_split_area(a, lo, VT_BOUNDARY_SPLIT) : 0;
+	case ENOMEM:
+		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
+	case EINVAL: /* a huge page would be split at hi */
+		return huge ? vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED) : 0;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * A refused forced placement: memory limits are looked at when the areas are split already; what a
+ * file's own mmap refuses, when they are gone (__mmap_prepare, vms_abort_munmap_vmas).
+ */
+static int refused_mmap(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), flags = ev->a[3];
+	bool own_mmap = !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB;
+
+	if (!(flags & MAP_FIXED) || (flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE ||
+	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !any_mapped(a->m, lo, hi))
+		return 0;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	if (own_mmap && ev->ret != -EBADF && ev->ret != -EACCES && ev->ret != -EPERM) {
+		a->fx->contradiction |= VT_CONTRA_FAILED;
+		return 0;
+	}
+	if (ev->ret != -ENOMEM)
+		return refused_unmap(a, lo, hi);
+	const struct vt_model_config *c = &a->m->config;
+	uint64_t areas = a->m->totals.map_count + a->m->totals.undetermined;
+	/* with room for two more areas it was may_expand_vm or the commit limit: both come late */
+	bool late = hi <= c->task_size && areas + 2 < c->max_map_count;
+	enum vt_boundary b = late ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
+	return vt_split_area(a, lo, b) || vt_split_area(a, hi, b) ? -ENOMEM : 0;
+}
+
 int vt_apply_mmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
@@ -117,7 +180,7 @@ int vt_apply_mmap(struct vt_apply *a)
 	uint32_t file = ev->file;
 
 	if (vt_is_error(ev->ret))
-		return 0;
+		return refused_mmap(a);
 	uint64_t len = vt_page_up(ev->a[1]);
 	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB)
 		len = huge_round(ev->a[1], flags);
@@ -157,9 +220,10 @@ static int unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 int vt_apply_munmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
 	if (ev->ret)
-		return 0;
-	return unmap(a, ev->a[0], ev->a[0] + vt_page_up(ev->a[1]));
+		return lo & (VT_PAGE_SIZE - 1) || hi <= lo ? 0 : refused_unmap(a, lo, hi);
+	return unmap(a, lo, hi);
 }
 
 static int grow_brk(struct vt_apply *a, uint64_t lo, uint64_t hi)
@@ -229,6 +293,8 @@ int vt_apply_shmat(struct vt_apply *a)
 	if (ev->a[2] & SHM_EXEC)
 		prot |= PROT_EXEC;
 	like.flags = mmap_vm_flags(a->m, prot, MAP_SHARED, ev->file);
+	if (ev->a[2] & SHM_RDONLY)
+		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = ev->file;
 	like.identity = vt_identity_new(a->m);
 	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;

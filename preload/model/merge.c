@@ -13,6 +13,12 @@
 #define HIDDEN_FLAGS                                                                               \
 	(~(uint32_t)(VT_VM_ACCESS | VT_VM(SHARED) | VT_VM(MAYSHARE) | VT_VM(GROWSDOWN)))
 
+uint32_t vt_extent_unsure_flags(const struct vt_extent *x)
+{
+	return (x->identity & VT_ID_HIDDEN_FLAGS ? HIDDEN_FLAGS : 0) |
+	       (x->identity & VT_ID_ACCOUNT ? VT_VM(ACCOUNT) : 0);
+}
+
 /* x's edge of its area as one side of a question; x must be the area's first or last extent. */
 struct vt_side vt_side_of(const struct vt_model *m, struct vt_extent *x)
 {

@@ -161,14 +161,12 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 	return 0;
 }
 
-/* Clear VM_LOCKED in the whole area of x; nothing is merged for it. */
-static void unlock_area(struct vt_model *m, struct vt_extent *x)
+/* Clear VM_LOCKED in the whole area of x. Nothing is merged for it, and locked_vm keeps it. */
+static void unlock_area(struct vt_extent *x)
 {
 	struct vt_extent *tail = vt_area_tail(x);
 	for (x = vt_area_head(x);; x = vt_extent_next(x)) {
-		vt_uncharge(m, x, vt_extent_pages(x));
 		x->flags &= ~(uint32_t)VT_VM_LOCKED_MASK;
-		vt_charge(m, x, vt_extent_pages(x));
 		if (x == tail)
 			break;
 	}
@@ -177,7 +175,9 @@ static void unlock_area(struct vt_model *m, struct vt_extent *x)
 /* Whether x's area belongs to this one is in doubt, and so are its flags from now on. */
 static void doubt_flags(struct vt_model *m, struct vt_extent *x)
 {
+	vt_uncharge(m, x, vt_extent_pages(x));
 	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_HIDDEN_FLAGS | vt_identity_new(m);
+	vt_charge(m, x, vt_extent_pages(x));
 }
 
 /* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
@@ -190,7 +190,7 @@ static void leave_behind(struct vt_apply *a, const struct move *mv, bool joined_
 	bool doubt_before = head->boundary == VT_BOUNDARY_UNDETERMINED;
 	bool doubt_after = after && after->boundary == VT_BOUNDARY_UNDETERMINED;
 	if (x->flags & VT_VM(LOCKED)) {
-		unlock_area(m, x);
+		unlock_area(x);
 		if (doubt_before)
 			doubt_flags(m, vt_extent_prev(head));
 		if (doubt_after)
