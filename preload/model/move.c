@@ -129,6 +129,9 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 	*first = NULL;
 	for (struct vt_extent *x = vt_model_find(m, mv->from); x && x->start < end;
 	     x = vt_extent_next(x)) {
+		/* With old length 0 the one area is shown again, carried on past its own end. */
+		if (!mv->len && *first && x->boundary != VT_BOUNDARY_MERGED)
+			break;
 		struct vt_extent *n = vt_extent_new(m);
 		if (!n)
 			return -ENOMEM;
