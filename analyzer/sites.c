@@ -437,9 +437,13 @@ static bool is_entry(const char *function)
 	return false;
 }
 
-/* Find a stack's site: see vt_site_of. */
+/*
+ * Find a stack's site: see vt_site_of. *lasting: only code of files was met on the way, so that the
+ * answer is good for a generation; other memory comes and goes without being followed.
+ */
 static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
-				 const struct vt_event *e, const struct vt_stack_def *stack)
+				 const struct vt_event *e, const struct vt_stack_def *stack,
+				 bool *lasting)
 {
 	struct vt_frame_text f[VT_MAX_FRAMES], inner, outer;
 	struct module *m, *outermost = NULL;
@@ -448,6 +452,7 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 		size_t n = frames_of_pc(s, r, i, stack->pc[i], call_address(e, i, stack->pc[i]), f,
 					VT_MAX_FRAMES, &m);
 		const char *function = f[n - 1].function;
+		*lasting &= m->has_file;
 		if (m->role == MODULE_RECORDER)
 			continue;
 		if (!is_runtime(m, function) && !is_entry(function))
@@ -479,8 +484,9 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	}
 	struct stack_memory *memory = &s->stacks[e->stack];
 	if (memory->generation != s->generation) {
-		memory->site = find_site(s, r, e, stack);
-		memory->generation = s->generation;
+		bool lasting = true;
+		memory->site = find_site(s, r, e, stack, &lasting);
+		memory->generation = lasting ? s->generation : 0;
 	}
 	return memory->site;
 }
