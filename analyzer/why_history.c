@@ -156,9 +156,13 @@ static uint64_t last_event(struct vt_trace *t, const struct vt_when *at)
 	if (at->kind != VT_WHEN_TIME)
 		return at->kind == VT_WHEN_END ? UINT64_MAX : at->kind == VT_WHEN_SEQ ? at->seq : 0;
 	vt_trace_rewind(t);
-	for (enum vt_item_type type; (type = vt_trace_next(t, &item)) != VT_ITEM_END;)
-		if (type == VT_ITEM_EVENT && item.event.begin_ns <= at->ns)
-			last = item.event.seq;
+	for (enum vt_item_type type; (type = vt_trace_next(t, &item)) != VT_ITEM_END;) {
+		if (type != VT_ITEM_EVENT)
+			continue;
+		if (item.event.begin_ns + item.event.dur_ns > at->ns)
+			break;
+		last = item.event.seq;
+	}
 	return last;
 }
 
