@@ -97,6 +97,7 @@ struct vt_totals {
 	uint64_t undetermined; /* undetermined boundaries: map_count is at most this much higher */
 	uint64_t extents;
 	uint64_t hugetlb;      /* pages of huge page mappings, not in committed */
+	uint64_t committed_unsure; /* of committed, pages that may not be charged (untouched) */
 };
 
 /* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends. */
@@ -225,6 +226,12 @@ struct vt_extent *vt_model_first(const struct vt_model *m);
 struct vt_extent *vt_model_last(const struct vt_model *m);
 struct vt_extent *vt_extent_next(const struct vt_extent *x);
 struct vt_extent *vt_extent_prev(const struct vt_extent *x);
+
+/*
+ * The flags of x that no call shows: they may differ from x->flags. VM_ACCOUNT goes from private
+ * memory made read-only if none of it was touched; a snapshot of maps shows protection only.
+ */
+uint32_t vt_extent_unsure_flags(const struct vt_extent *x);
 
 /*
  * Walk the areas: fills vma with the one that begins at x (x must begin an area: the first extent,
