@@ -70,7 +70,6 @@ struct vt_sites {
 	size_t n_sites, cap_sites;
 	struct stack_memory *stacks; /* by stack id */
 	size_t cap_stacks;
-	bool fold;
 };
 
 /* The parts of libc and the loader, by the beginning of their files' names. */
@@ -154,16 +153,6 @@ void vt_sites_free(struct vt_sites *s)
 	free(s->by_id);
 	free(s->stacks);
 	free(s);
-}
-
-void vt_sites_fold(struct vt_sites *s, bool fold)
-{
-	s->fold = fold;
-}
-
-bool vt_sites_folds(const struct vt_sites *s)
-{
-	return s->fold;
 }
 
 /* The last code range that starts at or below addr, if it reaches beyond it. */

@@ -68,9 +68,9 @@ size_t vt_stack_frames(struct vt_sites *s, const struct vt_replay *r, const stru
 void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
 		    const struct vt_event *e, const char *indent);
 
-/* From now on vt_print_stack shows runs of runtime frames as one line (off at first). */
-void vt_sites_fold(struct vt_sites *s, bool fold);
-bool vt_sites_folds(const struct vt_sites *s);
+/* The same for frames that vt_stack_frames gave; fold: runs of runtime frames as one line. */
+void vt_print_frames(FILE *out, const struct vt_frame_text *f, size_t n, const char *indent,
+		     bool fold);
 
 /*
  * The call site of e: its first frame outside libvmtrail, libc, the loader and C++'s operator new

@@ -11,7 +11,7 @@
 #include "sites.h"
 
 /* Names wider than this do not push the other frames' columns to the right. */
-#define NAME_COLUMN 40
+#define NAME_COLUMN 48
 
 static const char *base_name(const char *path)
 {
@@ -56,13 +56,12 @@ static size_t runtime_run(const struct vt_frame_text *f, size_t i, size_t n)
 	return end - i;
 }
 
-void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
-		    const struct vt_event *e, const char *indent)
+void vt_print_frames(FILE *out, const struct vt_frame_text *f, size_t n, const char *indent,
+		     bool fold)
 {
-	struct vt_frame_text f[VT_MAX_FRAMES];
 	char name[1024], source[512];
-	size_t n = vt_stack_frames(s, r, e, f, VT_MAX_FRAMES), first = 0;
 	int name_width = 0, source_width = 0;
+	size_t first = 0;
 	while (first < n && is_recorder(&f[first]))
 		first++;
 	for (size_t i = first; i < n; i++) {
@@ -74,7 +73,7 @@ void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
 			source_width = source_len;
 	}
 	for (size_t i = first; i < n; i++) {
-		size_t run = vt_sites_folds(s) ? runtime_run(f, i, n) : 0;
+		size_t run = fold ? runtime_run(f, i, n) : 0;
 		if (run > 1) {
 			fprintf(out, "%s     ... %zu frames in %s\n", indent, run, f[i].module);
 			i += run - 1;
@@ -88,6 +87,14 @@ void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
 		fprintf(out, "(%s)%s%s\n", f[i].module, f[i].inlined ? " inlined" : "",
 			f[i].stale ? " changed since" : "");
 	}
+}
+
+void vt_print_stack(FILE *out, struct vt_sites *s, const struct vt_replay *r,
+		    const struct vt_event *e, const char *indent)
+{
+	struct vt_frame_text f[VT_MAX_FRAMES];
+	size_t n = vt_stack_frames(s, r, e, f, VT_MAX_FRAMES);
+	vt_print_frames(out, f, n, indent, false);
 }
 
 /* Where the next part of a qualified name begins; template arguments are skipped. NULL: none. */

@@ -85,17 +85,6 @@ static void print_start(FILE *out, const struct vt_why *w, const struct vt_style
 		m->path ? m->path : "", style->off);
 }
 
-static void print_frames(FILE *out, const struct vt_why_entry *e)
-{
-	char text[512];
-	for (size_t i = 0; i < e->n_frames; i++) {
-		if (e->frames[i].runtime && i + 1 < e->n_frames && e->frames[i + 1].runtime)
-			continue;
-		fprintf(out, "        %s\n",
-			vt_frame_short(&e->frames[i], text, sizeof(text), 100));
-	}
-}
-
 static void print_history(FILE *out, const struct vt_why *w, const struct vt_trace *t,
 			  const struct vt_style *style)
 {
@@ -127,7 +116,7 @@ static void print_history(FILE *out, const struct vt_why *w, const struct vt_tra
 		}
 		fprintf(out, "%s%s%s%s\n", l.site, l.site[0] && l.mark[0] ? "  " : "", l.mark,
 			l.culprit ? style->off : "");
-		print_frames(out, e);
+		vt_print_frames(out, e->frames, e->n_frames, "        ", true);
 	}
 }
 
