@@ -22,7 +22,7 @@ LIBRARY = os.environ.get("TEST_LIBRARY", "libvmtrail.so")
 PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", "."))
 # The interpreter itself, not a shim that starts it.
 PYTHON = sys.executable
-TIMEOUT = 240
+TIMEOUT = 60
 
 VERDICT = re.compile(
     r"snapshots (?P<snapshots>\d+), VMAs (?P<vmas>\d+), byte mismatches (?P<bytes>\d+), "
@@ -95,6 +95,11 @@ def stop(process):
             stream.close()
 
 
+def number(value):
+    """A number that JSON holds as a hex string where it is an address."""
+    return int(value, 16) if isinstance(value, str) else value
+
+
 class Trace:
     """A trace file, seen through the command's output."""
 
@@ -116,7 +121,13 @@ class Trace:
         return result.stdout
 
     def events(self, *args):
-        return [json.loads(line) for line in self.text("dump", "--format=json", *args).splitlines()]
+        """The calls as dump's JSON has them, with arguments in order and addresses as numbers."""
+        events = [json.loads(line)
+                  for line in self.text("dump", "--format=json", *args).splitlines()]
+        for event in events:
+            event["args"] = [number(value) for value in event["args"].values()]
+            event["ret"] = number(event["ret"])
+        return events
 
     def verdict(self):
         """The counts of verify's last line; (exit status, counts, whole text)."""

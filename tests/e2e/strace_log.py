@@ -15,20 +15,16 @@ COMPARED = {
     "pkey_mprotect": (0, 1, 2, 3), "madvise": (0, 1, 2), "brk": (0,), "mremap": (0, 1, 2, 3, 4),
     "remap_file_pages": (0, 1, 2, 3, 4), "shmat": (0, 1, 2), "shmdt": (0,), "mlock": (0, 1),
     "mlock2": (0, 1, 2), "munlock": (0, 1), "mlockall": (0,), "munlockall": (), "msync": (0, 1, 2),
-    "mbind": (0, 1, 2), "prctl": (0, 1, 2, 3), "prlimit64": (1,), "personality": (0,),
-    "process_madvise": (),
+    "mbind": (0, 1, 2), "prctl": (0, 1, 2, 3), "personality": (0,), "process_madvise": (),
 }  # not mseal: strace 6.1 has no name for it
-# The kernel's name of what the trace calls otherwise.
-KERNEL_NAME = {"setrlimit": "prlimit64"}
 # Signed or 32 bits wide: only the lower half means anything.
 INT_ARGS = {("mmap", 2), ("mmap", 3), ("mmap", 4), ("shmat", 0), ("shmat", 2), ("pkey_mprotect", 3),
             ("madvise", 2), ("personality", 0), ("mlockall", 0), ("prctl", 0), ("msync", 2),
-            ("mlock2", 2), ("mbind", 2), ("prlimit64", 1)}
+            ("mlock2", 2), ("mbind", 2)}
 
 STRACE_OPTIONS = ["-f", "-e", "raw=all", "-e", "signal=none", "-e",
                   "trace=" + ",".join("?" + name for name in COMPARED)]
 PR_SET_VMA, PR_SET_MM = 0x53564d41, 35
-QUERY_PERSONALITY = 0xffffffff
 
 LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (.*)$")
 UNFINISHED = re.compile(r"^(\d+) +(\w+)\((.*?)(?:,? <unfinished \.\.\.>)$")
@@ -49,13 +45,9 @@ def result(text):
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def only_asks(name, args):
-    """Calls that share a number with memory calls, but change nothing of the address space."""
-    if name == "prctl":
-        return args[0] not in (PR_SET_VMA, PR_SET_MM)
-    if name == "prlimit64":
-        return args[2] == 0
-    return name == "personality" and args[0] & 0xffffffff == QUERY_PERSONALITY
+def concerns_memory(name, args):
+    """prctl is many calls in one."""
+    return name in COMPARED and (name != "prctl" or args[0] in (PR_SET_VMA, PR_SET_MM))
 
 
 def compared(name, args, ret):
@@ -86,24 +78,18 @@ def read_strace(path):
                 if not match:
                     continue
                 tid, name, args, ret = match.groups()
-            if name in COMPARED and not ret.startswith("?"):
-                values = [number(a) for a in args.split(",") if a.strip()]
-                if only_asks(name, values):
-                    continue
+            values = [number(a) for a in args.split(",") if a.strip()]
+            if concerns_memory(name, values) and not ret.startswith("?"):
                 calls.setdefault(int(tid), []).append(compared(name, values, result(ret)))
     return calls
 
 
 def read_trace(trace):
-    """{tid: [(call, event)]} in the order of each thread; what is no call of the program left out."""
+    """{tid: [(call, event)]} in the order of each thread, the recorder's own calls with them."""
     calls = {}
-    for event in trace.events():
-        name = KERNEL_NAME.get(event["call"], event["call"])
-        if name not in COMPARED:
-            continue
-        args = [int(a, 0) if isinstance(a, str) else a for a in event["args"]]
-        args = [0, *args] if event["call"] == "setrlimit" else args
-        args += [0] * (6 - len(args))
-        ret = int(event["ret"], 0) if isinstance(event["ret"], str) else event["ret"]
-        calls.setdefault(event["tid"], []).append((compared(name, args, ret), event))
+    for event in trace.events("--own"):
+        if event["call"] in COMPARED:
+            args = event["args"] + [0] * (6 - len(event["args"]))
+            call = compared(event["call"], args, event["ret"])
+            calls.setdefault(event["tid"], []).append((call, event))
     return calls

@@ -54,7 +54,7 @@ class Processes(TraceTest):
         self.assertTrue(output.exists())
 
     def test_many_short_lived_children(self):
-        script = "for i in 1 2 3 4 5 6 7 8 9 10; do " + program("brk") + " & done; wait"
+        script = f"for i in 1 2 3 4 5 6 7 8 9 10; do {program('brk')} >/dev/null & done; wait"
         self.record_and_compare(["sh", "-c", script])
         traces = self.traces("brk")
         self.assertEqual(len(traces), 10)

@@ -27,19 +27,30 @@ def needs(*commands):
 
 
 class Real(TraceTest):
-    def converse(self, argv, in_the_middle=lambda process: None, **kwargs):
-        """Run a program that says "ready" and goes on at a line of input."""
+    def converse(self, argv, in_the_middle=lambda: lambda: None, **kwargs):
+        """Run a program that says "ready" and goes on at a line of input.
+
+        in_the_middle is called between; what it returns is called at the end.
+        """
         process = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE, **kwargs)
         self.addCleanup(stop, process)
         first = process.stdout.readline()
-        in_the_middle(process)
+        finish = in_the_middle()
         out, err = process.communicate("go on\n", timeout=TIMEOUT)
+        finish()
         return subprocess.CompletedProcess(argv, process.returncode, first + out, err)
 
-    def take_snapshot(self, trace):
-        done = run([VMTRAIL, "snapshot", trace.path])
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    def ask_for_snapshot(self, exe):
+        """Ask; the process answers at its next memory call. Returns what waits for the answer."""
+        trace = wait_until(lambda: self.traces(exe))[0]
+        asking = start([VMTRAIL, "snapshot", trace.path])
+        self.addCleanup(stop, asking)
+
+        def finish():
+            self.assertEqual(asking.wait(TIMEOUT), 0, "no snapshot on demand")
+
+        return finish
 
     def compare_conversation(self, argv):
         """Recorded with a snapshot in the middle, the program says the same."""
@@ -48,7 +59,7 @@ class Real(TraceTest):
         self.assertEqual(plain.returncode, 0, plain.stderr)
         recorded = self.converse(
             [VMTRAIL, "record", "-o", self.traces_dir, "--", *argv],
-            lambda process: self.take_snapshot(wait_until(lambda: self.traces(exe))[0]))
+            lambda: self.ask_for_snapshot(exe))
         self.assert_same(plain, recorded)
         counts = self.assert_verified(self.traces(exe)[0], least_snapshots=3)
         print(f"{exe}: {counts}")
@@ -100,9 +111,10 @@ class Real(TraceTest):
 
         load("-t", "set,get,lpush,mset", "-d", "200")
         ask("eval", "for i = 1, 20000 do redis.call('set', 'key:' .. i, i * 12345678) end", "0")
-        in_the_middle()
+        finish = in_the_middle()
         ask("bgsave")
         load("-t", "set,sadd", "-r", "1000")
+        finish()
         wait_until(lambda: "rdb_bgsave_in_progress:0" in run([*cli, "info", "persistence"]).stdout)
         ask("exists", "key:1", "key:20000", "key:20001")
         ask("llen", "mylist")
@@ -116,10 +128,10 @@ class Real(TraceTest):
 
     @needs("redis-server", "redis-cli", "redis-benchmark")
     def test_redis(self):
-        plain = self.serve(self.dir / "plain", [], lambda: None)
+        plain = self.serve(self.dir / "plain", [], lambda: lambda: None)
         recorded = self.serve(self.dir / "recorded",
                               [VMTRAIL, "record", "-o", self.traces_dir, "--"],
-                              lambda: self.take_snapshot(self.traces()[0]))
+                              lambda: self.ask_for_snapshot("redis-*"))
         self.assert_same(plain, recorded)
         self.assertEqual(recorded.returncode, 0)
         self.verify_all(least=2)  # the server, the child that saves

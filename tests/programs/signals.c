@@ -1,12 +1,12 @@
 /*
  * signals.c - memory calls inside signal handlers that interrupt memory calls.
  *
- *   signals timer|stack|jump|segv [MILLISECONDS]
+ *   signals timer|stack|jump|segv [MILLISECONDS [MICROSECONDS_BETWEEN]]
  *
- * timer: a 10 kHz timer's handler maps and unmaps while main maps and unmaps all the time
- * stack: the same on an alternate signal stack
- * jump:  the handler leaves by siglongjmp every other time
- * segv:  a write barrier as garbage collectors have it: the SIGSEGV handler makes the page writable
+ * timer: a timer's handler (10 kHz unless told) maps and unmaps while main maps and unmaps all the
+ * time stack: the same on an alternate signal stack jump:  the handler leaves by siglongjmp every
+ * other time segv:  a write barrier as garbage collectors have it: the SIGSEGV handler makes the
+ * page writable
  *
  * SPDX-License-Identifier: MIT
  */
@@ -33,10 +33,10 @@ static void on_alarm(int sig)
 		siglongjmp(back, 1);
 }
 
-static void start_timer(int on_stack)
+static void start_timer(int on_stack, long us)
 {
 	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
-	struct itimerval every = { { 0, 100 }, { 0, 100 } };
+	struct itimerval every = { { 0, us }, { 0, us } };
 
 	if (on_stack) {
 		stack_t stack = { .ss_sp = map_anywhere(16 * PAGE), .ss_size = 16 * PAGE };
@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 		write_through_barrier(end);
 	} else {
 		jumping = !strcmp(mode, "jump");
-		start_timer(!strcmp(mode, "stack"));
+		start_timer(!strcmp(mode, "stack"), arg_number(argc, argv, 3, 100));
 		map_until(end);
 		CHECK(!setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL));
 	}
