@@ -246,6 +246,20 @@ static void tell_unmapped(struct vt_text *t, const struct vt_why *w)
 		vt_text_add(t, ".");
 }
 
+/* Who emptied the mapping last: its pages read as zeros, or as the file, since then. */
+static void tell_discard(struct sentences *s, const struct vt_why *w)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	const struct vt_why_entry *last = last_with(w, VT_WHY_FATE(VT_PIECE_DISCARDED));
+	if (!w->mapped || !last || last->event.seq < w->now.birth)
+		return;
+	vt_text_add(&t, "Its contents were last discarded by #%" PRIu64 " (", last->event.seq);
+	vt_text_short_call(&t, &last->event, last->path);
+	vt_text_add(&t, ").");
+	say(s, &t);
+}
+
 static void tell_state(struct sentences *s, const struct vt_why *w)
 {
 	char buf[4400];
@@ -271,6 +285,7 @@ char **vt_why_sentences(const struct vt_why *w, size_t *n)
 	tell_each(&s, w, VT_WHY_REFUSED, tell_refused);
 	tell_each(&s, w, VT_WHY_FATE(VT_PIECE_LOST), tell_lost);
 	tell_state(&s, w);
+	tell_discard(&s, w);
 	*n = s.n;
 	return s.v;
 }

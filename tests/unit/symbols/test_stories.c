@@ -157,6 +157,15 @@ static void moved_page_tells_where_it_went(void **state)
 	assert_tells(story(e, 2), "is not mapped: #2 moved it to 0x30000000");
 }
 
+static void discarded_contents_are_told(void **state)
+{
+	(void)state;
+	struct vt_event e[] = { anonymous(AT, 0x4000, PROT_READ, MAP_FIXED),
+				{ .kind = VT_MADVISE, .a = { AT, 0x2000, MADV_DONTNEED } } };
+	assert_tells(story(e, 2),
+		     "Its contents were last discarded by #2 (madvise 8.0 KiB DONTNEED).");
+}
+
 static void change_without_a_call_is_told_as_such(void **state)
 {
 	(void)state;
@@ -333,6 +342,7 @@ int main(void)
 		cmocka_unit_test(refused_placement_tells_who_had_the_range),
 		cmocka_unit_test(unmapped_page_tells_who_gave_it_back),
 		cmocka_unit_test(moved_page_tells_where_it_went),
+		cmocka_unit_test(discarded_contents_are_told),
 		cmocka_unit_test(change_without_a_call_is_told_as_such),
 		cmocka_unit_test(page_that_was_never_mapped),
 		cmocka_unit_test(state_is_the_one_of_the_moment_asked_for),
