@@ -140,6 +140,21 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 	}
 }
 
+/*
+ * DONTUNMAP unlocks the whole area that it takes pages from; how far that reaches depends on
+ * touched pages. The model cannot say, and smaps shows it.
+ */
+static bool is_undecidable(const struct fuzz_worker *w, const struct vt_event *ev)
+{
+	if (ev->kind != VT_MREMAP || !(ev->a[3] & MREMAP_DONTUNMAP) || !w->touched)
+		return false;
+	const struct vt_extent *x = vt_model_find(&w->model, ev->a[0]);
+	for (; x && x->start < ev->a[0] + ev->a[1]; x = vt_extent_next(x))
+		if (x->flags & VT_VM(LOCKED))
+			return true;
+	return false;
+}
+
 /* The file id of a new mapping: shared anonymous memory and huge pages are files of their own. */
 static bool choose_file(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_event *ev)
 {
@@ -180,7 +195,7 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 		ev->a[3] = s->bytes;
 		ev->file = s->file;
 	}
-	if (is_dangerous(w, ev))
+	if (is_dangerous(w, ev) || is_undecidable(w, ev))
 		return false;
 	return op->kind != VT_MMAP || choose_file(w, op, ev);
 }
@@ -351,7 +366,6 @@ static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
 	uint64_t old_brk = w->brk;
 	if (ev->kind == VT_BRK)
 		w->brk = (uint64_t)ev->ret;
-	note_trace(w, ev);
 	execute_learn_file(ev);
 	if (vt_model_apply(&w->model, ev, &fx) != 0 || w->model.broken)
 		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
@@ -367,8 +381,10 @@ static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
 static void execute_touch(struct fuzz_worker *w, const struct vt_event *touch)
 {
 	struct vt_event growth;
-	if (notice_growth(w, touch->a[0], &growth))
+	if (notice_growth(w, touch->a[0], &growth)) {
+		note_trace(w, &growth);
 		apply(w, &growth);
+	}
 }
 
 void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
@@ -388,11 +404,11 @@ void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
 	uint64_t predicted = predict(w, &ev);
 	ev.ret = execute_call(&ev);
 	shared->last = ev;
+	note_trace(w, &ev);
 	++*(vt_is_error(ev.ret) ? &stats->failed[op->kind] : &stats->ok[op->kind]);
 	if (op->slot && !vt_is_error(ev.ret))
 		w->slot[op->slot - 1] = (uint64_t)ev.ret;
 	if (op->kind >= VT_KIND_COUNT) {
-		note_trace(w, &ev);
 		execute_touch(w, &ev);
 	} else if (check_placement(w, &ev, predicted)) {
 		apply(w, &ev);
