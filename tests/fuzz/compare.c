@@ -112,8 +112,11 @@ static const char *differs(const struct fuzz_worker *w, const struct kernel_area
 		return "protection or sharing";
 	if (!x->file)
 		return k->dev || k->ino ? "a file, the model has none" : NULL;
-	const struct fuzz_ident *file = &shared->ident[x->file];
-	if (x->file >= w->next_file || !file->known || file->dev != k->dev || file->ino != k->ino)
+	struct fuzz_ident *file = &shared->ident[x->file];
+	/* what a new shared memory object is called, its first sight tells */
+	if (!file->known && (k->dev || k->ino))
+		*file = (struct fuzz_ident){ k->dev, k->ino, true };
+	if (x->file >= w->next_file || file->dev != k->dev || file->ino != k->ino)
 		return "another file";
 	/* moved, private /dev/zero counts from its new place if it was not touched before */
 	if (shared->file_kind[x->file] == VT_FILE_ZERO)

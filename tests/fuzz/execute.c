@@ -200,15 +200,6 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 	return op->kind != VT_MMAP || choose_file(w, op, ev);
 }
 
-void execute_learn_file(const struct vt_event *ev)
-{
-	struct kernel_area k;
-	if (!ev->file || shared->ident[ev->file].known || vt_is_error(ev->ret))
-		return;
-	if (kernel_area_from((uint64_t)ev->ret, &k))
-		shared->ident[ev->file] = (struct fuzz_ident){ k.dev, k.ino, true };
-}
-
 /* What the model expects of a call that lets the kernel choose; 0: nothing to expect. */
 static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 {
@@ -366,7 +357,6 @@ static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
 	uint64_t old_brk = w->brk;
 	if (ev->kind == VT_BRK)
 		w->brk = (uint64_t)ev->ret;
-	execute_learn_file(ev);
 	if (vt_model_apply(&w->model, ev, &fx) != 0 || w->model.broken)
 		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 	if (is_open_failure(ev, &fx))

@@ -216,8 +216,6 @@ void execute_op(struct fuzz_worker *w, const struct fuzz_op *op);
  */
 bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_event *ev);
 int64_t execute_call(const struct vt_event *ev);
-/* execute.c: after a successful call that made a mapping of unknown file: learn which. */
-void execute_learn_file(const struct vt_event *ev);
 
 /* compare.c: each returns false and fills shared->failure at a difference. */
 bool compare_range(struct fuzz_worker *w, uint64_t lo, uint64_t hi);

@@ -292,11 +292,11 @@ static int report_failure(uint64_t seed)
 {
 	const struct fuzz_failure *f = &shared->failure;
 	printf("fuzz: seed %lu, operation %lu: %s", seed, f->op, f->text);
-	print_event(&shared->last);
 	if (world.options.threads > 1) {
 		print_case(seed, shared->n_trace);
 		return 1;
 	}
+	print_event(&shared->last);
 	if (!world.options.shrink)
 		return 1;
 	fflush(stdout);

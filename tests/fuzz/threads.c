@@ -40,7 +40,7 @@ static struct {
 	unsigned n[MAX_THREADS];
 	struct call *order[MAX_CALLS];
 	unsigned n_order;
-	struct vt_range flux[2 * MAX_CALLS];
+	struct vt_range flux[4 * MAX_CALLS];
 	size_t n_flux;
 	_Alignas(4096) char stack[MAX_THREADS][STACK_BYTES];
 } t;
@@ -169,6 +169,12 @@ static bool chosen_after_release(const struct call *x, const struct call *y)
 	       !(y->ev.a[3] & (MAP_FIXED | 0x100000)) && place_in_order(x) < place_in_order(y);
 }
 
+static void add_flux(uint64_t lo, uint64_t hi)
+{
+	if (lo < hi)
+		t.flux[t.n_flux++] = (struct vt_range){ lo, hi };
+}
+
 /* Mark what the tickets leave open, and whatever then builds on it. */
 static void find_flux(void)
 {
@@ -189,9 +195,8 @@ static void find_flux(void)
 	}
 	t.n_flux = 0;
 	for (unsigned i = 0; i < t.n_order; i++)
-		for (int k = 0; k < 2; k++)
-			if (t.order[i]->flux && t.order[i]->range[k].hi > t.order[i]->range[k].lo)
-				t.flux[t.n_flux++] = t.order[i]->range[k];
+		for (int k = 0; t.order[i]->flux && k < 2; k++)
+			add_flux(t.order[i]->range[k].lo, t.order[i]->range[k].hi);
 }
 
 static void note(const struct vt_event *ev)
@@ -217,12 +222,14 @@ static void apply_round(struct fuzz_worker *w)
 			continue;
 		if (c->slot && !error)
 			w->slot[c->slot - 1] = (uint64_t)c->ev.ret;
-		execute_learn_file(&c->ev);
 		if (vt_model_apply(&w->model, &c->ev, &fx) != 0) {
 			fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 			return;
 		}
-		if (fx.contradiction && !c->flux && check_on(CHECK_CONTRADICTION)) {
+		if (error && fx.contradiction == VT_CONTRA_FAILED) {
+			add_flux(fx.lo, fx.hi);
+			add_flux(fx.lo2, fx.hi2);
+		} else if (fx.contradiction && !c->flux && check_on(CHECK_CONTRADICTION)) {
 			fail_at(w, CHECK_CONTRADICTION, fx.lo, "contradiction %x at %lx",
 				fx.contradiction, fx.lo);
 			return;
