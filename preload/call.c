@@ -178,8 +178,11 @@ static long taking(struct vt_pending *p, long nr)
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, long a3, long a4,
 	     long a5)
 {
-	if (vt_unlikely(!atomic_load_explicit(&vt.on, memory_order_acquire)))
+	if (vt_unlikely(!atomic_load_explicit(&vt.on, memory_order_acquire))) {
+		if (atomic_load_explicit(&vt.full, memory_order_acquire) && atomic_load(vt.fork_guard))
+			atomic_fetch_add(&vt.header->lost, 1);
 		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
+	}
 	struct vt_thread *t = &vt_self;
 	struct vt_pending *p = &t->pending, outer;
 	int saved = errno;

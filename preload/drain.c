@@ -9,6 +9,8 @@
  */
 #include "recorder.h"
 
+#define MARGIN 64 /* slots that must be usable beyond the next one, for calls under way */
+
 /* An announced call may be given up after about 50 ms, when the ring is needed. */
 #define STUCK_TICKS 150000000
 
@@ -176,6 +178,8 @@ void vt_seal(void)
 	if (out.bad || !vt_store_frame(VT_FRAME_EVENTS, vt.raw, (size_t)(out.p - vt.raw),
 				       vt.chunk.first_seq, n))
 		atomic_fetch_add(&vt.header->lost, n);
+	if (vt.store_full)
+		vt_end_for_lack_of_room();
 	vt.live->next_seq = vt.next_seq;
 	atomic_store(&vt.live->journal_used, 0);
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
@@ -205,6 +209,16 @@ void vt_drain_if_due(uint64_t index)
 }
 
 /*
+ * The disk is full, or the file may not grow: the trace ends here, with what is in it. Later calls
+ * are counted. Under the lock.
+ */
+void vt_end_for_lack_of_room(void)
+{
+	atomic_store(&vt.on, false);
+	atomic_store(&vt.full, true);
+}
+
+/*
  * Outside of any call: when the ring is half full, make room, or wait for who does. A slot that
  * holds everybody up is waited for, outside the lock, until it may be given up.
  */
@@ -214,10 +228,14 @@ void vt_drain_for_room(void)
 	for (int tries = 0; tries < 300; tries++) {
 		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_relaxed);
-		if (vt_likely(head - sealed <= vt.ring_mask / 2))
+		uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
+		bool full = head - sealed > vt.ring_mask / 2;
+		if (vt_likely(!full && head + MARGIN < usable))
 			return;
 		vt_lock();
-		if (!atomic_load(&vt.on)) {
+		if (!full && !vt_store_ring())
+			vt_end_for_lack_of_room();
+		if (!full || !atomic_load(&vt.on)) {
 			vt_unlock();
 			return;
 		}

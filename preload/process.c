@@ -258,6 +258,7 @@ void vt_after_fork(void)
 	if (vt.stack_cache)
 		memset(vt.stack_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.stack_cache));
 	start_clock();
+	atomic_store(&vt.full, false);
 	vt.snapshots = 0;
 	vt.snapshot_served = 0;
 	vt.heal_wanted = false;

@@ -69,11 +69,13 @@ struct vt_cache_slot {
 struct vt_recorder {
 	/* Read by every call. */
 	_Atomic bool on;                 /* recording */
+	_Atomic bool full;               /* the file takes no more: calls are only counted as lost */
 	_Atomic uint64_t *fork_guard;    /* pid in a MADV_WIPEONFORK page: 0 in a new child */
 	struct vt_live *live;
 	struct vt_slot *ring;
 	uint64_t ring_mask;
 	struct vt_trace_header *header;
+	_Atomic uint64_t usable;         /* slots below this index have their disk blocks */
 	_Atomic uint64_t sealed;         /* slots below this index may be taken again */
 	_Atomic uint64_t drained;        /* slots below this index are in the model and the chunk */
 	_Atomic bool sandboxed;          /* a seccomp filter is on: only the calls a mapping needs */
@@ -98,6 +100,7 @@ struct vt_recorder {
 	uint8_t *window;     /* mapped piece of the frames area */
 	uint64_t window_off; /* its file offset */
 	size_t window_size;
+	size_t ring_ready, journal_ready, window_ready; /* bytes that have their disk blocks */
 	uint64_t frames_limit;
 	int fd;        /* of the trace, until it is published */
 	bool nameless; /* it has no name yet */
@@ -169,6 +172,7 @@ uint8_t vt_file_kind(uint32_t id);
 bool vt_store_init(void);
 bool vt_store_open(void);
 bool vt_store_publish(void);
+bool vt_store_ring(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
 void vt_store_close(void);
 void *vt_journal_room(size_t bytes);
@@ -180,6 +184,7 @@ void vt_seal(void);
 void vt_emit(struct vt_event *e);
 void vt_drain_if_due(uint64_t index);
 void vt_drain_for_room(void);
+void vt_end_for_lack_of_room(void);
 uint64_t vt_ns_of_tick(uint64_t tick);
 
 /* outside.c - work with a descriptor table of its own. */

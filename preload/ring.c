@@ -17,7 +17,8 @@ struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
 	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
 	do {
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
-		if (vt_unlikely(head - sealed + reserve > vt.ring_mask))
+		uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
+		if (vt_unlikely(head - sealed + reserve > vt.ring_mask || head + reserve >= usable))
 			return NULL;
 	} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
 	*index = head;

@@ -5,8 +5,8 @@
  * the program can meet it. The file is sparse: header and frames at its start, the live region far
  * behind. Frames are written through a window that slides along the file by mremap(old size 0),
  * which needs no descriptor, so that chroot, dropped privileges and closed descriptors do not
- * matter. Blocks are allocated by MADV_POPULATE_WRITE, which reports a full disk as an error and
- * not as SIGBUS; then the trace ends with what fits.
+ * matter. Blocks are allocated before they are written, so that a full disk is an error and not a
+ * SIGBUS; then the trace ends with what fits.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -29,6 +29,7 @@
 #endif
 
 #define WINDOW (128u << 10)
+#define STEP (32u << 10) /* bytes that become usable at a time */
 #define LEVEL 3
 #define TYPICAL_RAW (128u << 10)
 
@@ -162,6 +163,49 @@ static uint64_t extend(int fd, uint64_t live_size)
 	return 0;
 }
 
+/*
+ * Allocate the blocks of [at, at + size), so that a full disk is an error here and not a SIGBUS
+ * later. A kernel before 5.14 cannot do that; there the SIGBUS remains possible.
+ */
+static bool allocate(void *at, uint64_t size)
+{
+	long ret = vt_sys3(SYS_madvise, at, size, MADV_POPULATE_WRITE);
+	return ret == 0 || ret == -EINVAL;
+}
+
+/*
+ * Pieces of the mappings become usable as they are needed: a process that makes a hundred calls
+ * dirties thirty pages and not the whole megabyte. Returns false when the disk is full.
+ */
+static bool ensure(uint8_t *base, size_t size, size_t *ready, size_t want)
+{
+	if (vt_likely(want <= *ready))
+		return true;
+	size_t to = (want + STEP - 1) / STEP * STEP;
+	if (to > size)
+		to = size;
+	if (want > size || !allocate(base + *ready, to - *ready))
+		return false;
+	*ready = to;
+	return true;
+}
+
+/*
+ * Make more of the ring usable during its first round. False: the disk is full, and the recording
+ * ends with the slots there are.
+ */
+bool vt_store_ring(void)
+{
+	size_t slots = (size_t)vt.ring_mask + 1, bytes = slots * sizeof(struct vt_slot);
+	if (vt.ring_ready == bytes)
+		return true;
+	if (!ensure((uint8_t *)vt.ring, bytes, &vt.ring_ready, vt.ring_ready + 1))
+		return false;
+	uint64_t usable = vt.ring_ready == bytes ? UINT64_MAX : vt.ring_ready / sizeof(struct vt_slot);
+	atomic_store_explicit(&vt.usable, usable, memory_order_release);
+	return true;
+}
+
 static void *map(void *at, uint64_t size, int fd, uint64_t off)
 {
 	int flags = MAP_SHARED | (at ? MAP_FIXED_NOREPLACE : 0);
@@ -169,12 +213,8 @@ static void *map(void *at, uint64_t size, int fd, uint64_t off)
 			 (long)off);
 	if (vt_is_error(p))
 		return NULL;
-	/* -EINVAL: a kernel before 5.14; there only a full disk's SIGBUS remains possible. */
-	long ret = vt_sys3(SYS_madvise, p, size, MADV_POPULATE_WRITE);
-	if (ret && ret != -22) {
-		vt_sys2(SYS_munmap, p, size);
-		return NULL;
-	}
+	/* Without MADV_RANDOM a first touch reads, and zeroes, 128 KiB around it. */
+	vt_sys3(SYS_madvise, p, size, MADV_RANDOM);
 	vt_sys3(SYS_madvise, p, size, MADV_DONTFORK);
 	if (vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + size };
@@ -220,11 +260,15 @@ static bool map_file(int fd)
 	vt.header = map(NULL, VT_HEADER_SIZE, fd, 0);
 	vt.live = map(vt.live, live_size, fd, live_off);
 	vt.window = map(NULL, vt.window_size, fd, VT_HEADER_SIZE);
-	if (!vt.header || !vt.live || !vt.window)
+	if (!vt.header || !vt.live || !vt.window || !allocate(vt.header, VT_HEADER_SIZE) ||
+	    !allocate(vt.live, VT_LIVE_HEAD))
 		return false;
 	vt.journal = (uint8_t *)vt.live + VT_LIVE_HEAD;
 	vt.ring = (struct vt_slot *)(vt.journal + vt.journal_size);
 	vt.ring_mask = slots - 1;
+	vt.ring_ready = vt.journal_ready = vt.window_ready = 0;
+	if (!vt_store_ring())
+		return false;
 	vt.window_off = VT_HEADER_SIZE;
 	vt.frames_limit = live_off;
 	vt.store_full = false;
@@ -283,14 +327,16 @@ static bool slide(void)
 		return false;
 	uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
 	vt_push_own(VT_MREMAP, a, p, vt.own_file);
-	long ret = vt_sys3(SYS_madvise, p, vt.window_size, MADV_POPULATE_WRITE);
-	if (ret && ret != -22) {
-		vt_own_munmap((void *)p, vt.window_size);
-		return false;
-	}
+	a[0] = (uint64_t)p;
+	a[1] = vt.window_size;
+	a[2] = MADV_RANDOM;
+	vt_push_own(VT_MADVISE, a, vt_sys3(SYS_madvise, p, vt.window_size, MADV_RANDOM), 0);
+	a[2] = MADV_DONTFORK;
+	vt_push_own(VT_MADVISE, a, vt_sys3(SYS_madvise, p, vt.window_size, MADV_DONTFORK), 0);
 	vt_own_munmap(vt.window, vt.window_size);
 	vt.window = (uint8_t *)p;
 	vt.window_off = off;
+	vt.window_ready = 4096;
 	return true;
 }
 
@@ -305,8 +351,10 @@ static bool append(uint64_t *at, const void *data, size_t n)
 				return false;
 			continue;
 		}
-		size_t m = n < room ? n : room;
-		memcpy(vt.window + (*at - vt.window_off), p, m);
+		size_t m = n < room ? n : room, into = *at - vt.window_off;
+		if (!ensure(vt.window, vt.window_size, &vt.window_ready, into + m))
+			return false;
+		memcpy(vt.window + into, p, m);
 		p += m;
 		n -= m;
 		*at += m;
@@ -383,6 +431,8 @@ void *vt_journal_room(size_t bytes)
 		if (bytes > vt.journal_size - used)
 			return NULL;
 	}
+	if (!ensure(vt.journal, vt.journal_size, &vt.journal_ready, used + bytes))
+		return NULL;
 	return vt.journal + used;
 }
 

@@ -187,6 +187,7 @@ VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi
 
 /* map.c */
 VT_HIDDEN int vt_apply_mmap(struct vt_apply *a);
+VT_HIDDEN int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi);
 VT_HIDDEN int vt_apply_munmap(struct vt_apply *a);
 VT_HIDDEN int vt_apply_brk(struct vt_apply *a);
 VT_HIDDEN int vt_apply_shmat(struct vt_apply *a);

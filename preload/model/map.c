@@ -119,7 +119,7 @@ static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
  * vms_gather_munmap_vmas splits the first area at lo, then may meet a reason to give up: what it
  * split stays split.
  */
-static int refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
+int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, lo);
@@ -143,6 +143,20 @@ static int refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	}
 }
 
+/* Limits are looked at when the areas in the way have been split already (__mmap_prepare). */
+static int refused_placement(struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	const struct vt_model *m = a->m;
+	if (a->ev->ret != -ENOMEM)
+		return vt_refused_unmap(a, lo, hi);
+	const struct vt_model_config *c = &m->config;
+	uint64_t areas = m->totals.map_count + m->totals.undetermined;
+	/* with room for two more areas it was may_expand_vm or the commit limit: both come late */
+	bool late = hi <= c->task_size && areas + 2 < c->max_map_count;
+	enum vt_boundary b = late ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
+	return vt_split_area(a, lo, b) || vt_split_area(a, hi, b) ? -ENOMEM : 0;
+}
+
 /*
  * A refused forced placement: memory limits are looked at when the areas are split already; what a
  * file's own mmap refuses, when they are gone (__mmap_prepare, vms_abort_munmap_vmas).
@@ -162,14 +176,7 @@ static int refused_mmap(struct vt_apply *a)
 		a->fx->contradiction |= VT_CONTRA_FAILED;
 		return 0;
 	}
-	if (ev->ret != -ENOMEM)
-		return refused_unmap(a, lo, hi);
-	const struct vt_model_config *c = &a->m->config;
-	uint64_t areas = a->m->totals.map_count + a->m->totals.undetermined;
-	/* with room for two more areas it was may_expand_vm or the commit limit: both come late */
-	bool late = hi <= c->task_size && areas + 2 < c->max_map_count;
-	enum vt_boundary b = late ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
-	return vt_split_area(a, lo, b) || vt_split_area(a, hi, b) ? -ENOMEM : 0;
+	return refused_placement(a, lo, hi);
 }
 
 int vt_apply_mmap(struct vt_apply *a)
@@ -222,7 +229,7 @@ int vt_apply_munmap(struct vt_apply *a)
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
 	if (ev->ret)
-		return lo & (VT_PAGE_SIZE - 1) || hi <= lo ? 0 : refused_unmap(a, lo, hi);
+		return lo & (VT_PAGE_SIZE - 1) || hi <= lo ? 0 : vt_refused_unmap(a, lo, hi);
 	return unmap(a, lo, hi);
 }
 
@@ -271,11 +278,26 @@ int vt_apply_brk(struct vt_apply *a)
 	return 0;
 }
 
+/* A refused forced attach: like a forced mmap, that splits before it looks at limits. */
+static int refused_shmat(struct vt_apply *a)
+{
+	const struct vt_event *ev = a->ev;
+	uint64_t lo = ev->a[1], hi;
+	if (ev->a[2] & SHM_RND)
+		lo = vt_page_down(lo);
+	hi = lo + vt_page_up(ev->a[3]);
+	if (!(ev->a[2] & SHM_REMAP) || lo & (VT_PAGE_SIZE - 1) || hi <= lo)
+		return 0;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	return refused_placement(a, lo, hi);
+}
+
 int vt_apply_shmat(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	if (vt_is_error(ev->ret))
-		return 0;
+		return refused_shmat(a);
 	uint64_t start = (uint64_t)ev->ret, len = vt_page_up(ev->a[3]);
 	a->fx->lo = start;
 	a->fx->hi = start + len;

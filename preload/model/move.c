@@ -262,23 +262,75 @@ static int clear_target(struct vt_apply *a, uint64_t lo, uint64_t hi, bool force
 	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
 }
 
-/* remap_move (6.17): every area of the range by itself, the gaps between them kept. */
+/* vma_multi_allowed: a file with its own idea of placement is moved alone only. */
+static bool moves_with_others(const struct vt_model *m, const struct vt_extent *x)
+{
+	if (!x->file)
+		return true;
+	enum vt_file_kind kind = vt_file_kind(m, x->file);
+	return kind != VT_FILE_ZERO && kind != VT_FILE_SYSV;
+}
+
+/* check_prep_vma and what remap_move asks before it: the error that one area meets, or 0. */
+static int refuses_move(const struct vt_model *m, const struct vt_extent *x, const struct move *mv,
+			bool alone)
+{
+	if (!alone && !moves_with_others(m, x))
+		return -EFAULT;
+	if (x->flags & VT_VM(SEALED))
+		return -EPERM;
+	if (x->flags & VT_VM(HUGETLB) && (mv->from | mv->to) & (VT_PMD_SIZE - 1))
+		return -EINVAL;
+	if (mv->stays && x->flags & (VT_VM(DONTEXPAND) | VT_VM(PFNMAP)))
+		return -EINVAL;
+	return 0;
+}
+
+/* The first sealed extent in [lo, hi). */
+static bool any_sealed(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
+		x = vt_extent_next(x);
+	return x && x->start < hi;
+}
+
+/*
+ * remap_move (6.17): every area of the range by itself, the gaps between them kept. A refused call
+ * has moved those before the area that was refused.
+ */
 static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t to, bool stays)
 {
 	struct vt_model *m = a->m;
+	int64_t err = vt_is_error(a->ev->ret) ? a->ev->ret : 0;
 	uint64_t at = lo;
 	while (at < hi) {
 		struct vt_extent *x = vt_model_find(m, at);
 		if (!x || x->start >= hi)
 			break;
+		if (at == lo && x->start > lo)
+			return 0;
 		at = vt_max(x->start, at);
 		uint64_t end = vt_min(vt_area_tail(x)->end, hi);
 		struct move mv = { .from = at, .to = to + (at - lo), .stays = stays };
 		mv.len = mv.new_len = end - at;
-		if (clear_target(a, mv.to, mv.to + mv.len, true) || move_area(a, &mv))
+		uint64_t target_end = mv.to + mv.len;
+		if (err && refuses_move(m, x, &mv, at == lo && end == hi) == err)
+			return 0;
+		if (err == -EPERM && any_sealed(m, mv.to, target_end))
+			return vt_refused_unmap(a, mv.to, target_end);
+		if (clear_target(a, mv.to, target_end, true))
+			return -ENOMEM;
+		x = vt_model_find(m, at);
+		if (err == -ENOMEM && stays &&
+		    !vt_may_expand_vm(m, x->flags, mv.len >> VT_PAGE_SHIFT, 0))
+			return 0;
+		if (move_area(a, &mv))
 			return -ENOMEM;
 		at = end;
 	}
+	if (err)
+		a->fx->contradiction |= VT_CONTRA_FAILED;
 	return 0;
 }
 
@@ -290,21 +342,47 @@ static uint64_t round_len(const struct vt_model *m, uint64_t addr, uint64_t len)
 	return vt_page_up(len);
 }
 
+/* check_mremap_params and the count of areas: refused before anything was looked at. */
+static bool refused_early(const struct vt_apply *a, uint64_t old_len, uint64_t new_len)
+{
+	const struct vt_event *ev = a->ev;
+	const struct vt_model *m = a->m;
+	uint64_t lo = ev->a[0], to = ev->a[4], flags = ev->a[3];
+	uint64_t all_flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	uint64_t task_size = m->config.task_size;
+
+	if (flags & ~all_flags || (lo | to) & (VT_PAGE_SIZE - 1) || !new_len ||
+	    !(flags & MREMAP_MAYMOVE) || new_len > task_size || to > task_size - new_len ||
+	    (flags & MREMAP_DONTUNMAP && old_len != new_len))
+		return true;
+	if (lo < to + new_len && to < lo + old_len)
+		return true;
+	uint64_t areas = m->totals.map_count + m->totals.undetermined;
+	return ev->ret == -ENOMEM && areas + 4 > m->config.max_map_count &&
+	       m->config.max_map_count;
+}
+
 /*
- * A refused mremap may have unmapped its target, or moved some of several areas. What is checked
- * before that (check_prep_vma) leaves everything as it was.
+ * A refused mremap of one area to a fixed place. What check_prep_vma refuses leaves everything as
+ * it was; later the target is gone, and what a shrinking call gives up.
  */
 static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 {
 	const struct vt_event *ev = a->ev;
+	struct vt_model *m = a->m;
 	uint64_t lo = ev->a[0], to = ev->a[4];
-	struct vt_extent *x = vt_model_find(a->m, lo);
-	if (!(ev->a[3] & MREMAP_FIXED) || ev->ret == -EINVAL || !x || x->start > lo)
+	struct vt_extent *x = vt_model_find(m, lo);
+	if (!(ev->a[3] & MREMAP_FIXED) || !x || x->start > lo)
 		return 0;
-	bool several = old_len == new_len && vt_area_tail(x)->end < lo + old_len;
-	struct vt_extent *target = vt_model_find(a->m, to);
-	bool destroys = target && target->start < to + new_len;
-	if (several || (ev->ret == -ENOMEM && destroys)) {
+	if (ev->ret == -EPERM && !(x->flags & VT_VM(SEALED)))
+		return vt_refused_unmap(a, to, to + new_len);
+	if (ev->ret != -ENOMEM)
+		return 0;
+	uint64_t delta = (new_len - old_len) >> VT_PAGE_SHIFT;
+	if (new_len > old_len && !vt_may_expand_vm(m, x->flags, delta, 0))
+		return 0;
+	struct vt_extent *target = vt_model_find(m, to);
+	if (old_len > new_len || (target && target->start < to + new_len)) {
 		set_ranges(a, lo, lo + old_len, to, to + new_len);
 		a->fx->contradiction |= VT_CONTRA_FAILED;
 	}
@@ -320,8 +398,15 @@ int vt_apply_mremap(struct vt_apply *a)
 	bool forced = flags & MREMAP_FIXED, stays = flags & MREMAP_DONTUNMAP;
 
 	set_ranges(a, lo, lo + old_len, 0, 0);
-	if (vt_is_error(ev->ret))
-		return refused(a, old_len, new_len);
+	bool moves_only = forced && old_len == new_len && old_len;
+	if (vt_is_error(ev->ret)) {
+		if (refused_early(a, old_len, new_len))
+			return 0;
+		if (!moves_only)
+			return refused(a, old_len, new_len);
+		set_ranges(a, lo, lo + old_len, ev->a[4], ev->a[4] + new_len);
+		return move_several(a, lo, lo + old_len, ev->a[4], stays);
+	}
 	if (vt_hole_in(m, lo, lo + vt_max(old_len, VT_PAGE_SIZE)) == lo) {
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
@@ -334,7 +419,7 @@ int vt_apply_mremap(struct vt_apply *a)
 		return vt_unmap_range(a, lo + new_len, lo + old_len, VT_PIECE_UNMAPPED);
 	}
 	set_ranges(a, lo, lo + old_len, to, to + new_len);
-	if (forced && old_len == new_len && old_len)
+	if (moves_only)
 		return move_several(a, lo, lo + old_len, to, stays);
 	if (clear_target(a, to, to + new_len, forced))
 		return -ENOMEM;
