@@ -25,6 +25,9 @@ const char *const fuzz_check_names[CHECK_COUNT] = {
 /* The flags that PROCMAP_QUERY and maps show. */
 #define SHOWN (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC) | VT_VM(SHARED))
 
+/* Of these each area has one at least: without them the flags are not from smaps. */
+#define ALWAYS_SOME (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
+
 static uint32_t shown_flags(const struct vt_extent *x)
 {
 	uint32_t flags = x->flags & SHOWN;
@@ -126,15 +129,28 @@ static const char *differs(const struct fuzz_worker *w, const struct kernel_area
 	return koff != xoff ? "another file offset" : NULL;
 }
 
+/*
+ * mprotect_fixup gives the charge of an area back that loses its write permission before any page
+ * of it was touched: no call shows whether one was.
+ */
+static bool charge_is_open(uint32_t kernel_flags, uint32_t model_flags)
+{
+	return (kernel_flags ^ model_flags) == VT_VM(ACCOUNT) && model_flags & VT_VM(ACCOUNT) &&
+	       !(kernel_flags & (VT_VM(WRITE) | VT_VM(SHARED)));
+}
+
 bool same_as_area(const struct fuzz_worker *w, const struct kernel_area *k, uint64_t lo,
 		  uint64_t hi)
 {
+	bool all_flags = k->flags & ALWAYS_SOME;
 	struct kernel_area shown = *k;
 	if (shown.flags & VT_VM(MAYSHARE))
 		shown.flags |= VT_VM(SHARED);
 	const struct vt_extent *x = vt_model_find(&w->model, lo);
 	for (; lo < hi; x = vt_extent_next(x)) {
 		if (!x || x->start > lo || differs(w, &shown, x, lo))
+			return false;
+		if (all_flags && x->flags != k->flags && !charge_is_open(k->flags, x->flags))
 			return false;
 		lo = x->end;
 	}
@@ -315,16 +331,6 @@ static bool compare_totals(struct fuzz_worker *w, uint64_t areas, uint64_t accou
 	       same_count(w, "VmExe + VmLib", s.exec, t->exec_vm) &&
 	       same_count(w, "VmLck", s.locked, t->locked_vm) &&
 	       same_count(w, "areas with ac", accounted, t->committed);
-}
-
-/*
- * mprotect_fixup gives the charge of an area back that loses its write permission before any page
- * of it was touched: no call shows whether one was.
- */
-static bool charge_is_open(uint32_t kernel_flags, uint32_t model_flags)
-{
-	return (kernel_flags ^ model_flags) == VT_VM(ACCOUNT) && model_flags & VT_VM(ACCOUNT) &&
-	       !(kernel_flags & (VT_VM(WRITE) | VT_VM(SHARED)));
 }
 
 /* One area's flags against those of its extents; *open: pages whose charge is not determined. */

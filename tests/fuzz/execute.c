@@ -344,7 +344,7 @@ static bool reread(struct fuzz_worker *w, const struct vt_effect *fx)
 	for (int i = 0; i < 2; i++) {
 		edges[i].lo = r[i].lo ? r[i].lo - VT_PAGE_SIZE : 0;
 		edges[i].hi = r[i].hi + VT_PAGE_SIZE;
-		if (r[i].lo < r[i].hi && !world_reread(w, &r[i]))
+		if (r[i].lo < r[i].hi && !world_reread(w, &r[i], false))
 			return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 	}
 	return settle(w, edges, 2);

@@ -195,8 +195,9 @@ extern struct fuzz_shared *shared;
 bool world_prepare(const struct fuzz_options *options);
 /* world.c: in a new worker: an empty model, then everything the kernel shows. */
 bool world_seed_model(struct fuzz_worker *w);
-/* world.c: read a range again from the kernel. */
-bool world_reread(struct fuzz_worker *w, const struct vt_range *r);
+/* world.c: read a range again from the kernel; with all flags, or what maps shows unless it
+ * differs. */
+bool world_reread(struct fuzz_worker *w, const struct vt_range *r, bool all_flags);
 uint64_t world_base(const struct fuzz_worker *w, uint8_t base);
 /* world.c: the file id of a mapping seen in the kernel's list, a new one if need be. */
 uint32_t world_file_of(struct fuzz_worker *w, const struct kernel_area *k);
@@ -219,7 +220,8 @@ int64_t execute_call(const struct vt_event *ev);
 
 /* compare.c: each returns false and fills shared->failure at a difference. */
 bool compare_range(struct fuzz_worker *w, uint64_t lo, uint64_t hi);
-/* Whether the model holds [lo, hi) just as the kernel's area k, which covers it. */
+/* Whether the model holds [lo, hi) just as the kernel's area k, which covers it, as far as k tells.
+ */
 bool same_as_area(const struct fuzz_worker *w, const struct kernel_area *k, uint64_t lo,
 		  uint64_t hi);
 bool compare_tree(struct fuzz_worker *w);

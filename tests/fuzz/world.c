@@ -350,16 +350,17 @@ static bool agrees(const struct fuzz_worker *w, const struct vt_range *r,
  * Whatever agrees with the kernel already stays, as the list does not tell all that the model
  * knows: which open file, which pages were touched.
  */
-bool world_reread(struct fuzz_worker *w, const struct vt_range *r)
+bool world_reread(struct fuzz_worker *w, const struct vt_range *r, bool all_flags)
 {
-	size_t n = kernel_areas(shared->areas, KERNEL_AREAS, false), i = 0;
+	size_t n = kernel_areas(shared->areas, KERNEL_AREAS, all_flags), i = 0;
 	if (!forget_holes(w, r, n))
 		return false;
 	while (i < n && agrees(w, r, &shared->areas[i]))
 		i++;
 	if (i == n)
 		return true;
-	n = kernel_areas(shared->areas, KERNEL_AREAS, true);
+	if (!all_flags)
+		n = kernel_areas(shared->areas, KERNEL_AREAS, true);
 	for (i = 0; i < n; i++) {
 		const struct kernel_area *k = &shared->areas[i];
 		struct vt_range part = part_in(r, k);
