@@ -160,7 +160,8 @@ static bool check_elf(const char *path, int fd, const unsigned char *head, char 
 	char interp[4096];
 	if (head[EI_CLASS] != ELFCLASS64 || head[EI_DATA] != ELFDATA2LSB ||
 	    (head[19] << 8 | head[18]) != HOST_MACHINE)
-		return refuse(why, "%s: a %s-bit %s program; only " HOST_NAME " ones can be recorded",
+		return refuse(why,
+			      "%s: a %s-bit %s program; only " HOST_NAME " ones can be recorded",
 			      path, head[EI_CLASS] == ELFCLASS32 ? "32" : "64", machine_name(head));
 	if (!read_interpreter(path, fd, interp, sizeof(interp), why))
 		return false;
