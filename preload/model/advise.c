@@ -24,7 +24,8 @@ struct advice {
 	uint32_t spared;        /* areas with one of these are left alone without an error */
 	bool private_anonymous; /* refused on anything else */
 	bool discards;
-	bool touches; /* gives every area an anon_vma */
+	bool seal_forbids; /* refused with EPERM on sealed anonymous memory nobody can write to */
+	bool touches;      /* gives every area an anon_vma */
 };
 
 #define KSM_SPARED                                                                                 \
@@ -34,12 +35,15 @@ static const struct advice advices[] = {
 	[MADV_NORMAL] = { .clear = VT_VM(RAND_READ) | VT_VM(SEQ_READ) },
 	[MADV_RANDOM] = { .clear = VT_VM(SEQ_READ), .set = VT_VM(RAND_READ) },
 	[MADV_SEQUENTIAL] = { .clear = VT_VM(RAND_READ), .set = VT_VM(SEQ_READ) },
-	[MADV_DONTNEED] = { .refused = VT_VM(LOCKED) | VT_VM(PFNMAP), .discards = true },
+	[MADV_DONTNEED] = { .refused = VT_VM(LOCKED) | VT_VM(PFNMAP),
+			    .discards = true,
+			    .seal_forbids = true },
 	[MADV_FREE] = { .refused = VT_VM(LOCKED) | VT_VM(PFNMAP) | VT_VM(HUGETLB),
 			.private_anonymous = true,
-			.discards = true },
-	[MADV_REMOVE] = { .refused = VT_VM(LOCKED), .discards = true },
-	[MADV_DONTFORK] = { .set = VT_VM(DONTCOPY) },
+			.discards = true,
+			.seal_forbids = true },
+	[MADV_REMOVE] = { .refused = VT_VM(LOCKED), .discards = true, .seal_forbids = true },
+	[MADV_DONTFORK] = { .set = VT_VM(DONTCOPY), .seal_forbids = true },
 	[MADV_DOFORK] = { .clear = VT_VM(DONTCOPY), .refused = VT_VM(IO) },
 	[MADV_MERGEABLE] = { .set = VT_VM(MERGEABLE), .spared = KSM_SPARED },
 	[MADV_UNMERGEABLE] = { .clear = VT_VM(MERGEABLE) },
@@ -51,17 +55,26 @@ static const struct advice advices[] = {
 			      .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
 	[MADV_DONTDUMP] = { .set = VT_VM(DONTDUMP) },
 	[MADV_DODUMP] = { .clear = VT_VM(DONTDUMP), .refused = VT_VM_SPECIAL | VT_VM(DROPPABLE) },
-	[MADV_WIPEONFORK] = { .set = VT_VM(WIPEONFORK), .private_anonymous = true },
+	[MADV_WIPEONFORK] = { .set = VT_VM(WIPEONFORK),
+			      .private_anonymous = true,
+			      .seal_forbids = true },
 	[MADV_KEEPONFORK] = { .clear = VT_VM(WIPEONFORK), .refused = VT_VM(DROPPABLE) },
 	[MADV_POPULATE_WRITE] = { .touches = true },
-	[MADV_DONTNEED_LOCKED] = { .refused = VT_VM(PFNMAP), .discards = true },
+	[MADV_DONTNEED_LOCKED] = { .refused = VT_VM(PFNMAP),
+				   .discards = true,
+				   .seal_forbids = true },
 	[MADV_GUARD_INSTALL_] = { .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) | VT_VM(LOCKED),
 				  .discards = true,
+				  .seal_forbids = true,
 				  .touches = true },
 };
 
+/* can_madvise_modify, and what each advice refuses. */
 static bool refuses(const struct vt_model *m, const struct vt_extent *x, const struct advice *v)
 {
+	if (v->seal_forbids && x->flags & VT_VM(SEALED) && !(x->flags & VT_VM(WRITE)) &&
+	    vt_is_anonymous(m, x))
+		return true;
 	if (x->flags & VT_VM(HUGETLB) && v->refused & VT_VM(DONTEXPAND) &&
 	    !(v->refused & VT_VM(HUGETLB)))
 		return x->flags & v->refused & ~VT_VM(DONTEXPAND);

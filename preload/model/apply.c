@@ -43,45 +43,11 @@ int vt_model_init(struct vt_model *m, const struct vt_model_config *config,
 	return 0;
 }
 
-static size_t file_bytes(uint32_t cap)
-{
-	return vt_page_up(cap);
-}
-
 void vt_model_fini(struct vt_model *m)
 {
 	vt_slabs_free(m);
-	if (m->file_kinds && m->memory.free)
-		m->memory.free(m->memory.ctx, m->file_kinds, file_bytes(m->file_cap));
-	m->file_kinds = NULL;
-	m->file_cap = 0;
+	vt_files_free(m);
 	m->root = NULL;
-}
-
-/* Ids are dense: the table is an array that doubles. */
-int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind)
-{
-	if (file >= m->file_cap) {
-		uint32_t cap = m->file_cap ? m->file_cap : VT_PAGE_SIZE;
-		while (cap <= file && cap < 1U << 31)
-			cap *= 2;
-		uint8_t *kinds = m->memory.alloc(m->memory.ctx, file_bytes(cap));
-		if (!kinds) {
-			m->broken = true;
-			return -ENOMEM;
-		}
-		memset(kinds, VT_FILE_REGULAR, cap);
-		if (m->file_kinds) {
-			memcpy(kinds, m->file_kinds, m->file_cap);
-			if (m->memory.free)
-				m->memory.free(m->memory.ctx, m->file_kinds,
-					       file_bytes(m->file_cap));
-		}
-		m->file_kinds = kinds;
-		m->file_cap = cap;
-	}
-	m->file_kinds[file] = (uint8_t)kind;
-	return 0;
 }
 
 int vt_model_apply(struct vt_model *m, const struct vt_event *ev, struct vt_effect *fx)

@@ -6,6 +6,7 @@
  * Layers, lower first:
  *   tree.c    order and gaps: the augmented red-black tree, knows nothing of mappings
  *   extent.c  extents: memory, cut, fuse, walk
+ *   file.c    what file ids stand for
  *   charge.c  the counters: total_vm and kin, accountable_mapping
  *   merge.c   the boundary between two neighbours: vma_merge's conditions
  *   anon.c    what is known of an area's anon_vma
@@ -54,9 +55,10 @@
 #define VT_ID_HIDDEN_FLAGS 0x80000000U /* from a snapshot that shows protection only */
 #define VT_ID_ACCOUNT      0x40000000U /* VM_ACCOUNT depends on whether a page was touched */
 #define VT_ID_PGOFF        0x20000000U /* moved: the offset depends on it, too */
-#define VT_ID_KNOWN_FILE   0x10000000U
-#define VT_ID_UNSURE       (VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF)
-#define VT_ID_NUMBER_MAX   0x0fffffffU
+#define VT_ID_LOCKED       0x10000000U /* MREMAP_DONTUNMAP may have unlocked it */
+#define VT_ID_KNOWN_FILE   0x08000000U
+#define VT_ID_UNSURE       (VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF | VT_ID_LOCKED)
+#define VT_ID_NUMBER_MAX   0x07ffffffU
 
 /* One event being applied. */
 struct vt_apply {
@@ -102,6 +104,11 @@ static inline bool vt_is_anonymous(const struct vt_model *m, const struct vt_ext
 		return false;
 	return !x->file || vt_file_kind(m, x->file) == VT_FILE_ZERO;
 }
+
+/* file.c */
+VT_HIDDEN void vt_files_free(struct vt_model *m);
+VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pages);
+VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
 /* tree.c */
 VT_HIDDEN void vt_tree_insert(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,

@@ -165,7 +165,9 @@ static int refused_mmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), flags = ev->a[3];
-	bool own_mmap = !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB;
+	uint64_t type = flags & MAP_TYPE_MASK;
+	bool own_mmap = !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB || type == MAP_SHARED ||
+			type == MAP_SHARED_VALIDATE;
 
 	if (!(flags & MAP_FIXED) || (flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE ||
 	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !any_mapped(a->m, lo, hi))
@@ -319,12 +321,23 @@ int vt_apply_shmat(struct vt_apply *a)
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = ev->file;
 	like.identity = vt_identity_new(a->m);
+	if (vt_segment_attached(a->m, ev->file, len >> VT_PAGE_SHIFT))
+		return -ENOMEM;
 	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
 }
 
+/* The extent of the area that shmdt(addr) begins with, at or after x. */
+static struct vt_extent *attached_from(const struct vt_model *m, struct vt_extent *x, uint64_t addr)
+{
+	while (x && !(x->file && vt_file_kind(m, x->file) == VT_FILE_SYSV &&
+		      x->start - addr == x->pgoff << VT_PAGE_SHIFT))
+		x = vt_extent_next(x);
+	return x;
+}
+
 /*
- * shmdt: the first area at or above the address that maps a segment from the place where the
- * address would be its beginning, and every further area of that segment in line with it.
+ * shmdt: the first area that maps a segment from the place where the address would be its
+ * beginning, and every further area of that attachment within the segment's size.
  */
 int vt_apply_shmdt(struct vt_apply *a)
 {
@@ -332,28 +345,27 @@ int vt_apply_shmdt(struct vt_apply *a)
 	uint64_t addr = a->ev->a[0];
 	if (a->ev->ret)
 		return 0;
-	struct vt_extent *x = vt_model_find(m, addr);
-	while (x && !(x->file && vt_file_kind(m, x->file) == VT_FILE_SYSV &&
-		      x->start - addr == x->pgoff << VT_PAGE_SHIFT))
-		x = vt_extent_next(x);
+	struct vt_extent *x = attached_from(m, vt_model_find(m, addr), addr);
 	a->fx->lo = a->fx->hi = addr;
 	if (!x) {
 		a->fx->hi = addr + VT_PAGE_SIZE;
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
 	}
-	uint32_t file = x->file;
-	while (x) {
-		uint64_t lo = x->start, hi = x->end;
-		struct vt_extent *next = vt_extent_next(x);
-		if (x->file == file && lo - addr == x->pgoff << VT_PAGE_SHIFT) {
-			uint64_t resume = next ? next->start : 0;
+	uint32_t identity = x->identity;
+	uint64_t size = (uint64_t)vt_segment_pages(m, x->file) << VT_PAGE_SHIFT;
+	bool first = true;
+	for (; x; x = attached_from(m, x, addr)) {
+		uint64_t lo = x->start, hi = vt_area_tail(x)->end;
+		if (!first && hi - addr > size)
+			break;
+		first = false;
+		if (x->identity == identity) {
 			if (vt_unmap_range(a, lo, hi, VT_PIECE_UNMAPPED))
 				return -ENOMEM;
 			a->fx->hi = hi;
-			next = resume ? vt_model_find(m, resume) : NULL;
 		}
-		x = next;
+		x = vt_model_find(m, hi);
 	}
 	return 0;
 }

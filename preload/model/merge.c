@@ -13,10 +13,17 @@
 #define HIDDEN_FLAGS                                                                               \
 	(~(uint32_t)(VT_VM_ACCESS | VT_VM(SHARED) | VT_VM(MAYSHARE) | VT_VM(GROWSDOWN)))
 
+/* The flags that a set of VT_ID_UNSURE bits leaves open. */
+static uint32_t open_flags(uint32_t unsure)
+{
+	return (unsure & VT_ID_HIDDEN_FLAGS ? HIDDEN_FLAGS : 0) |
+	       (unsure & VT_ID_ACCOUNT ? VT_VM(ACCOUNT) : 0) |
+	       (unsure & VT_ID_LOCKED ? VT_VM_LOCKED_MASK : 0);
+}
+
 uint32_t vt_extent_unsure_flags(const struct vt_extent *x)
 {
-	return (x->identity & VT_ID_HIDDEN_FLAGS ? HIDDEN_FLAGS : 0) |
-	       (x->identity & VT_ID_ACCOUNT ? VT_VM(ACCOUNT) : 0);
+	return open_flags(x->identity);
 }
 
 /* x's edge of its area as one side of a question; x must be the area's first or last extent. */
@@ -43,10 +50,7 @@ static enum vt_boundary same_area(const struct vt_model *m, const struct vt_exte
 
 	bool agree = l->identity == r->identity && (l->identity || !l->file);
 	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
-	uint32_t forgiven = unsure & VT_ID_HIDDEN_FLAGS ? HIDDEN_FLAGS : 0;
-	if (unsure & VT_ID_ACCOUNT)
-		forgiven |= VT_VM(ACCOUNT);
-	if ((l->flags ^ r->flags) & ~forgiven)
+	if ((l->flags ^ r->flags) & ~open_flags(unsure))
 		return VT_BOUNDARY_SPLIT;
 	if (l->pgoff + vt_extent_pages(l) != r->pgoff && !(unsure & VT_ID_PGOFF))
 		return VT_BOUNDARY_SPLIT;

@@ -175,12 +175,10 @@ static void unlock_area(struct vt_extent *x)
 	}
 }
 
-/* Whether x's area belongs to this one is in doubt, and so are its flags from now on. */
-static void doubt_flags(struct vt_model *m, struct vt_extent *x)
+/* Whether x's area belongs to an unlocked one is in doubt, and so is whether it is locked. */
+static void doubt_lock(struct vt_model *m, struct vt_extent *x)
 {
-	vt_uncharge(m, x, vt_extent_pages(x));
-	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_HIDDEN_FLAGS | vt_identity_new(m);
-	vt_charge(m, x, vt_extent_pages(x));
+	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_LOCKED | vt_identity_new(m);
 }
 
 /* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
@@ -195,9 +193,9 @@ static void leave_behind(struct vt_apply *a, const struct move *mv, bool joined_
 	if (x->flags & VT_VM(LOCKED)) {
 		unlock_area(x);
 		if (doubt_before)
-			doubt_flags(m, vt_extent_prev(head));
+			doubt_lock(m, vt_extent_prev(head));
 		if (doubt_after)
-			doubt_flags(m, after);
+			doubt_lock(m, after);
 	}
 	bool whole = head->start == mv->from && tail->end == mv->from + mv->len;
 	if (!whole || !head->anon)
@@ -358,8 +356,7 @@ static bool refused_early(const struct vt_apply *a, uint64_t old_len, uint64_t n
 	if (lo < to + new_len && to < lo + old_len)
 		return true;
 	uint64_t areas = m->totals.map_count + m->totals.undetermined;
-	return ev->ret == -ENOMEM && areas + 4 > m->config.max_map_count &&
-	       m->config.max_map_count;
+	return ev->ret == -ENOMEM && areas + 4 > m->config.max_map_count && m->config.max_map_count;
 }
 
 /*
