@@ -39,6 +39,14 @@ static uint64_t attached(const struct vt_model *m, uint64_t addr)
 	return end - addr;
 }
 
+/* Whether a call whose result is not known says itself which addresses it can have changed. */
+static bool tells_where(const struct vt_event *e)
+{
+	if (e->kind == VT_MMAP)
+		return e->a[3] & MAP_FIXED;
+	return e->kind != VT_MREMAP && e->kind != VT_BRK && e->kind != VT_SHMAT;
+}
+
 void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt_event *e)
 {
 	const uint64_t *a = e->a, ret = vt_is_error(e->ret) ? 0 : (uint64_t)e->ret;
@@ -46,6 +54,10 @@ void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt
 	 */
 	uint64_t huge = e->kind == VT_MMAP && a[3] & MAP_HUGETLB ? 2 << 20 : 0;
 
+	if (e->flags & VT_EV_UNDONE && !tells_where(e)) {
+		append(flux, 0, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
+		return;
+	}
 	switch (e->kind) {
 	case VT_MMAP:
 		add_range(flux, ret, ret ? a[1] + huge : 0);

@@ -157,6 +157,11 @@ static enum vt_item_type take(struct vt_replay *r, struct vt_item *item)
 	return item->type;
 }
 
+/* How far behind a snapshot a call is looked for that had begun before it. */
+#define LATEST_UNDER_WAY 4096
+/* Times of events are interpolated between two readings of the clock. */
+#define CLOCK_SLACK_NS 2000
+
 /* The queue's item i, read from the trace if need be; NULL at the trace's end. */
 static const struct vt_item *ahead(struct vt_replay *r, size_t i)
 {
@@ -170,8 +175,9 @@ static const struct vt_item *ahead(struct vt_replay *r, size_t i)
 
 /*
  * What the events touch that were under way while the snapshot was read: they are read ahead for
- * it. Unseen changes right behind it are what the recorder found by it: they come first and are
- * none of the numbers that seq_hi knows.
+ * it. Those are the ones up to seq_hi, and later ones that had begun before the reading ended: a
+ * call takes its number when it is over. Unseen changes right behind the snapshot are what the
+ * recorder found by it: they come first and are none of the numbers that seq_hi knows.
  */
 static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 {
@@ -193,9 +199,10 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 			next++;
 			hi++;
 		}
-		if (e->seq > hi)
+		if (e->seq > hi + LATEST_UNDER_WAY)
 			break;
-		vt_flux_add(&flux, &r->model, e);
+		if (e->seq <= hi || e->begin_ns <= item->snapshot->time_ns + CLOCK_SLACK_NS)
+			vt_flux_add(&flux, &r->model, e);
 	}
 	return flux;
 }

@@ -126,6 +126,13 @@ static void abandon(struct vt_pending *p)
 	p->frame = NULL;
 }
 
+/* At the end of the process: a pending call of this thread does not come back. */
+void vt_call_abandon(void)
+{
+	if (vt_self.pending.frame)
+		abandon(&vt_self.pending);
+}
+
 static long make(long nr, const uint64_t *a)
 {
 	return vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5]);

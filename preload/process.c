@@ -318,6 +318,8 @@ void vt_before_exit(long status)
 		return;
 	if (!vt_self.tid)
 		vt_thread_seen(&vt_self);
+	/* A call of this thread that is still pending will not come back from here on. */
+	vt_call_abandon();
 	vt_lock();
 	if (atomic_load(&vt.on)) {
 		/* A call that another thread has in hand may still come back. */

@@ -149,6 +149,7 @@ void vt_push(uint8_t kind, uint64_t arg, long ret);
 
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
+void vt_call_abandon(void);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
 /* stack.c */

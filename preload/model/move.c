@@ -179,6 +179,8 @@ static void unlock_area(struct vt_extent *x)
 static void doubt_lock(struct vt_model *m, struct vt_extent *x)
 {
 	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_LOCKED | vt_identity_new(m);
+	if (x->flags & VT_VM(LOCKED))
+		m->totals.locked_unsure += vt_extent_pages(x);
 }
 
 /* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
