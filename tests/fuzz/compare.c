@@ -378,6 +378,35 @@ bool compare_flags_and_totals(struct fuzz_worker *w)
 	return !check_on(CHECK_TOTALS) || compare_totals(w, areas, accounted);
 }
 
+/* The boundaries as they are now, for find_wrong. */
+static size_t note_boundaries(const struct fuzz_worker *w)
+{
+	size_t n = 0;
+	for (const struct vt_extent *x = vt_model_first(&w->model); x && n < KERNEL_AREAS;
+	     x = vt_extent_next(x))
+		shared->noted[n++] = (struct fuzz_boundary){ x->start, x->boundary };
+	return n;
+}
+
+/* The first boundary outside flux that was determined and that settling has changed; 0: none. */
+static uint64_t find_wrong(const struct fuzz_worker *w, size_t n, const struct vt_range *flux,
+			   size_t n_flux)
+{
+	size_t i = 0;
+	for (const struct vt_extent *x = vt_model_first(&w->model); x; x = vt_extent_next(x)) {
+		bool exempt = false;
+		for (size_t k = 0; k < n_flux; k++)
+			exempt |= x->start >= flux[k].lo && x->start < flux[k].hi;
+		while (i < n && shared->noted[i].addr < x->start)
+			i++;
+		bool was_there = i < n && shared->noted[i].addr == x->start;
+		uint8_t was = was_there ? shared->noted[i].boundary : VT_BOUNDARY_MERGED;
+		if (!exempt && was != VT_BOUNDARY_UNDETERMINED && was != x->boundary)
+			return x->start;
+	}
+	return 0;
+}
+
 bool settle(struct fuzz_worker *w, const struct vt_range *flux, size_t n_flux)
 {
 	uint64_t settled = 0;
@@ -393,11 +422,14 @@ bool settle(struct fuzz_worker *w, const struct vt_range *flux, size_t n_flux)
 						     .file = world_file_of(w, k),
 						     .special = k->special };
 	}
+	size_t noted = note_boundaries(w);
 	uint64_t wrong = vt_model_settle(&w->model, shared->vmas, m, flux, n_flux, &settled);
 	shared->stats.settled += settled;
+	uint64_t at = wrong ? find_wrong(w, noted, flux, n_flux) : 0;
 	if (wrong && check_on(CHECK_BOUNDARIES))
-		return fail_at(w, CHECK_BOUNDARIES, 0, "vt_model_settle: %lu boundaries wrong",
-			       wrong);
+		return fail_at(w, CHECK_BOUNDARIES, at,
+			       "vt_model_settle: %lu boundaries wrong, one of them at %lx", wrong,
+			       at);
 	if (w->model.totals.undetermined)
 		return fail_at(w, CHECK_TREE, 0, "%lu boundaries undetermined after settling",
 			       w->model.totals.undetermined);

@@ -140,6 +140,12 @@ struct fuzz_ident {
 	bool known;
 };
 
+/* One of the model's boundaries before it was settled. */
+struct fuzz_boundary {
+	uint64_t addr;
+	uint8_t boundary; /* enum vt_boundary */
+};
+
 struct fuzz_stats {
 	uint64_t ops, skipped, settled, undetermined;
 	uint64_t placements, placement_hits;
@@ -171,6 +177,7 @@ struct fuzz_shared {
 	char buffer[1 << 20]; /* the kernel's text files are read into it */
 	struct kernel_area areas[KERNEL_AREAS];
 	struct vt_vma vmas[KERNEL_AREAS];
+	struct fuzz_boundary noted[KERNEL_AREAS];
 	struct fuzz_ident ident[FUZZ_MAX_FILES];
 	uint8_t file_kind[FUZZ_MAX_FILES];   /* enum vt_file_kind */
 	struct fuzz_op *log, *replay, *best; /* fuzz_options.ops each; best: shrink.c's */

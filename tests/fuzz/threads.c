@@ -22,6 +22,7 @@
 #define BATCH       8 /* calls of one thread in one round */
 #define STACK_BYTES (64 << 10)
 #define MAX_CALLS   (MAX_THREADS * BATCH)
+#define HUGE_BYTES  (2UL << 20)
 
 struct call {
 	struct vt_event ev;
@@ -124,8 +125,9 @@ static void find_ranges(struct call *c)
 	const struct vt_event *ev = &c->ev;
 	uint64_t ret = vt_is_error(ev->ret) ? 0 : (uint64_t)ev->ret;
 	c->range[0] = c->range[1] = (struct vt_range){ 0, 0 };
+	uint64_t huge = ev->a[3] & MAP_HUGETLB ? HUGE_BYTES - 1 : 0;
 	if (ev->kind == VT_MMAP)
-		c->range[0] = range_of(ret ? ret : ev->a[0], ev->a[1]);
+		c->range[0] = range_of(ret ? ret : ev->a[0], (ev->a[1] + huge) & ~huge);
 	else if (ev->kind == VT_SHMAT)
 		c->range[0] = range_of(ret ? ret : ev->a[1], ev->a[3]);
 	else if (ev->kind >= VT_KIND_COUNT)
@@ -164,11 +166,26 @@ static void sort_calls(void)
 		}
 }
 
-/* A place that the kernel chose was free: whoever gave it up had done so, as the order says. */
-static bool chosen_after_release(const struct call *x, const struct call *y)
+/* Whether all of r was mapped when the round began. */
+static bool was_mapped(const struct fuzz_worker *w, const struct vt_range *r)
+{
+	uint64_t at = r->lo;
+	const struct vt_extent *x = vt_model_find(&w->model, at);
+	for (; x && x->start <= at && at < r->hi; x = vt_extent_next(x))
+		at = x->end;
+	return at >= r->hi;
+}
+
+/*
+ * A place that the kernel chose was free. If it was mapped before, whoever gave it up had done so,
+ * just as the order says. If it was not, the release may as well have struck the new mapping.
+ */
+static bool chosen_after_release(const struct fuzz_worker *w, const struct call *x,
+				 const struct call *y)
 {
 	return x->ev.kind == VT_MUNMAP && y->ev.kind == VT_MMAP &&
-	       !(y->ev.a[3] & (MAP_FIXED | 0x100000)) && place_in_order(x) < place_in_order(y);
+	       !(y->ev.a[3] & (MAP_FIXED | 0x100000)) && place_in_order(x) < place_in_order(y) &&
+	       was_mapped(w, &y->range[0]);
 }
 
 static void add_flux(uint64_t lo, uint64_t hi)
@@ -186,14 +203,14 @@ static bool in_flux(uint64_t lo, uint64_t hi)
 }
 
 /* Mark what the tickets leave open, and whatever then builds on it. */
-static void find_flux(void)
+static void find_flux(const struct fuzz_worker *w)
 {
 	for (unsigned i = 0; i < t.n_order; i++)
 		for (unsigned k = 0; k < i; k++) {
 			struct call *x = t.order[k], *y = t.order[i];
 			if (x->thread == y->thread || x->after < y->before || y->after < x->before)
 				continue;
-			if (ranges_meet(x, y) && !chosen_after_release(x, y))
+			if (ranges_meet(x, y) && !chosen_after_release(w, x, y))
 				x->flux = y->flux = true;
 		}
 	for (bool again = true; again;) {
@@ -219,7 +236,7 @@ static void apply_round(struct fuzz_worker *w)
 {
 	shared->n_trace = 0;
 	sort_calls();
-	find_flux();
+	find_flux(w);
 	for (unsigned i = 0; i < t.n_order; i++) {
 		struct call *c = t.order[i];
 		struct vt_effect fx = { 0 };
