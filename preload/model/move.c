@@ -110,9 +110,11 @@ static void moved_offset(const struct vt_model *m, const struct move *mv, struct
 	uint32_t unsure = n->identity & VT_ID_UNSURE;
 	if (!mv->anon) {
 		n->pgoff = n->start >> VT_PAGE_SHIFT;
-		unsure &= ~VT_ID_PGOFF;
+		unsure &= ~(VT_ID_PGOFF | VT_ID_PGOFF_ANY);
 		n->identity = unsure || n->file ? unsure | number : 0;
 	} else {
+		if (unsure & VT_ID_PGOFF)
+			unsure |= VT_ID_PGOFF_ANY;
 		n->identity = unsure | VT_ID_PGOFF | number;
 	}
 }
@@ -221,7 +223,7 @@ static int move_area(struct vt_apply *a, struct move *mv)
 		return 0;
 	}
 	mv->anon = vt_anon_of_area(x);
-	bool sure = !(x->identity & VT_ID_PGOFF);
+	bool sure = !(x->identity & (VT_ID_PGOFF | VT_ID_PGOFF_ANY));
 	if (mv->len && !mv->stays)
 		vt_observe(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
 	if (copy_extents(a, mv, &first, &last))
@@ -375,6 +377,9 @@ static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 		return 0;
 	if (ev->ret == -EPERM && !(x->flags & VT_VM(SEALED)))
 		return vt_refused_unmap(a, to, to + new_len);
+	/* a copy over its own source (mremap_to): the target goes, then there is nothing to copy */
+	if (ev->ret == -EFAULT && !old_len && to <= lo && lo < to + new_len)
+		return clear_target(a, to, to + new_len, true);
 	if (ev->ret != -ENOMEM)
 		return 0;
 	uint64_t delta = (new_len - old_len) >> VT_PAGE_SHIFT;
