@@ -175,8 +175,11 @@ static bool expected_split(const struct fuzz_worker *w, const struct vt_extent *
 	if (x->boundary != VT_BOUNDARY_UNDETERMINED)
 		return x->boundary == VT_BOUNDARY_SPLIT;
 	/* what was there at the start has been touched, and by the fork is shared */
-	bool inherited = !x->birth || !vt_extent_prev(x)->birth;
-	return kernel_split && (w->touched || inherited || differ_in_charge(x->start));
+	const struct vt_extent *prev = vt_extent_prev(x);
+	bool inherited = !x->birth || !prev->birth;
+	/* moved, private /dev/zero counts from its new place if it was not touched before */
+	bool zero = shared->file_kind[x->file] == VT_FILE_ZERO && x->file == prev->file;
+	return kernel_split && (w->touched || inherited || zero || differ_in_charge(x->start));
 }
 
 /* The model's boundary at an extent's start against whether the kernel has one there. */
