@@ -174,9 +174,8 @@ class TraceTest(unittest.TestCase):
 
     def assert_same(self, plain, recorded):
         """The program answered as without the recorder."""
+        self.assertEqual((recorded.returncode, recorded.stderr), (plain.returncode, plain.stderr))
         self.assertEqual(recorded.stdout, plain.stdout)
-        self.assertEqual(recorded.stderr, plain.stderr)
-        self.assertEqual(recorded.returncode, plain.returncode)
 
     def record_and_compare(self, argv, *options, **kwargs):
         plain = run(argv, **kwargs)

@@ -67,7 +67,7 @@ class Strace(TraceTest):
     def assert_nothing_escapes(self, argv, in_order=True):
         """From the first recorded call on, each thread's calls are strace's to the last."""
         seen, recorded = self.trace_both(argv)
-        main_thread = min(seen)
+        main_thread = next(iter(seen))
         for tid, calls in seen.items():
             mine = [call for call, _ in recorded.get(tid, [])]
             with self.subTest(tid=tid):
