@@ -336,7 +336,7 @@ static bool is_open_failure(const struct vt_event *ev, const struct vt_effect *f
 }
 
 /* Do as the recorder does at a contradiction: read both ranges again. */
-static bool reread(struct fuzz_worker *w, const struct vt_effect *fx)
+static bool reread(struct fuzz_worker *w, const struct vt_effect *fx, bool all_flags)
 {
 	const struct vt_range r[2] = { { fx->lo, fx->hi }, { fx->lo2, fx->hi2 } };
 	struct vt_range edges[2];
@@ -344,7 +344,7 @@ static bool reread(struct fuzz_worker *w, const struct vt_effect *fx)
 	for (int i = 0; i < 2; i++) {
 		edges[i].lo = r[i].lo ? r[i].lo - VT_PAGE_SIZE : 0;
 		edges[i].hi = r[i].hi + VT_PAGE_SIZE;
-		if (r[i].lo < r[i].hi && !world_reread(w, &r[i], false))
+		if (r[i].lo < r[i].hi && !world_reread(w, &r[i], all_flags))
 			return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 	}
 	return settle(w, edges, 2);
@@ -360,7 +360,7 @@ static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
 	if (vt_model_apply(&w->model, ev, &fx) != 0 || w->model.broken)
 		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 	if (is_open_failure(ev, &fx))
-		return reread(w, &fx) && compare_after(w, ev, old_brk);
+		return reread(w, &fx, ev->kind != VT_MMAP) && compare_after(w, ev, old_brk);
 	if (fx.contradiction && check_on(CHECK_CONTRADICTION))
 		return fail_at(w, CHECK_CONTRADICTION, fx.lo,
 			       "contradiction %x in %lx-%lx, %lx-%lx", fx.contradiction, fx.lo,
