@@ -91,6 +91,7 @@ int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 	vt_trace_rewind(t);
 	if (vt_model_init(&r->model, &config, &memory))
 		return -ENOMEM;
+	r->model.personality = (uint32_t)vt_trace_meta_u64(t, "personality", 0);
 	return tell_files(r);
 }
 

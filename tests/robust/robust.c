@@ -32,8 +32,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *arg; /* behind the trace */
 } commands[] = {
-	{ "dump", vt_cmd_dump, "--own" },
-	{ "dump --format=json", vt_cmd_dump, "--format=json" },
+	{ "dump", vt_cmd_dump, "--format=json" },
 	{ "maps", vt_cmd_maps, "--births" },
 	{ "verify", vt_cmd_verify, NULL },
 };
@@ -119,7 +118,7 @@ static void cut(const char *dir, bool live)
 
 	snprintf(path, sizeof(path), "%s/whole.vmt", dir);
 	snprintf(copy, sizeof(copy), "%s/cut.vmt", dir);
-	make_real(path, 7, 1500, live);
+	make_real(path, 7, 200, live);
 	struct bytes whole = bytes_read(path);
 	run(path, "whole");
 	size_t from = whole.n > CUT_BYTES ? whole.n - CUT_BYTES : 0;
@@ -139,9 +138,9 @@ static void change(const char *dir, uint64_t seed)
 	char path[512], what[64];
 
 	snprintf(path, sizeof(path), "%s/changed.vmt", dir);
-	make_real(path, 11, 600, false);
+	make_real(path, 11, 300, false);
 	struct bytes closed = bytes_read(path);
-	make_real(path, 12, 600, true);
+	make_real(path, 12, 300, true);
 	struct bytes killed = bytes_read(path);
 	for (unsigned i = 0; i < CHANGES; i++) {
 		struct bytes *from = i & 1 ? &killed : &closed;

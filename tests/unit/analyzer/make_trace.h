@@ -13,8 +13,8 @@
 #include <vmtrail/format.h>
 
 /* Where the live region of a test's trace stands, and its size. */
-#define MAKE_LIVE_OFF (4u << 20)
-#define MAKE_JOURNAL  (64u << 10)
+#define MAKE_LIVE_OFF (256u << 10)
+#define MAKE_JOURNAL  (16u << 10)
 #define MAKE_SLOTS    1024u
 
 struct maker {
