@@ -105,12 +105,21 @@ static uint64_t commit(struct vt_pending *p, uint8_t flags, long ret, uint64_t s
 	return index;
 }
 
+static void clear(struct vt_pending *p)
+{
+	p->kind = VT_KIND_COUNT;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->frame = NULL;
+}
+
 /* A call whose frame is gone: its result is not known. */
 static void abandon(struct vt_pending *p)
 {
 	struct vt_slot *s = &vt.ring[p->index & vt.ring_mask];
 	uint64_t state = atomic_load(&s->state);
-	if (!p->index) {
+	if (p->kind == VT_KIND_COUNT) {
+		/* left before it called, or after it was entered */
+	} else if (!p->index) {
 		commit(p, VT_EV_UNDONE, 0, head(), p->begin);
 	} else if (state >> 2 == p->index &&
 		   ((state & 3) == VT_SLOT_BEGUN || (state & 3) == VT_SLOT_FINISHING)) {
@@ -123,7 +132,7 @@ static void abandon(struct vt_pending *p)
 		s->end_tick = p->begin;
 		done(s, p->index);
 	}
-	p->frame = NULL;
+	clear(p);
 }
 
 /* At the end of the process: a pending call of this thread does not come back. */
@@ -133,13 +142,20 @@ void vt_call_abandon(void)
 		abandon(&vt_self.pending);
 }
 
-static long make(long nr, const uint64_t *a)
+/* A call as the program makes it; never read back from where a handler could have been. */
+struct call {
+	uint8_t kind, flags;
+	uint32_t stack;
+	long nr, a[VT_MAX_ARGS];
+};
+
+static inline long make(const struct call *c)
 {
-	return vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5]);
+	return vt_sys6(c->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
 }
 
 /* A call that gives memory up: it has its place before the kernel acts. */
-static long releasing(struct vt_pending *p, long nr)
+static long releasing(struct vt_pending *p, const struct call *c)
 {
 	uint64_t index;
 	struct vt_slot *s = claim(&index);
@@ -149,7 +165,7 @@ static long releasing(struct vt_pending *p, long nr)
 		fill(s, p, 0);
 		vt_slot_begin(s, index);
 	}
-	long ret = make(nr, p->a);
+	long ret = make(c);
 	uint64_t end = vt_tick();
 	if (vt_unlikely(!s))
 		return ret;
@@ -165,17 +181,81 @@ static long releasing(struct vt_pending *p, long nr)
 }
 
 /* Any other call: it has its place after the kernel acted. */
-static long taking(struct vt_pending *p, long nr)
+static long taking(struct vt_pending *p, const struct call *c)
 {
 	p->file = file_of(p->kind, p->a);
 	uint64_t seen = head();
 	p->begin = vt_tick();
-	long ret = p->kind == VT_SHMAT ? vt_sys3(nr, p->a[0], p->a[1], p->a[2]) : make(nr, p->a);
+	long ret = make(c);
 	uint64_t end = vt_tick();
 	if (p->kind == VT_MMAP && !p->file)
 		p->file = anonymous_object(p->kind, p->a, ret);
 	commit(p, 0, ret, seen, end);
 	return ret;
+}
+
+/*
+ * A handler may come between any two of these stores, and either return, having put back what it
+ * found, or jump away for good. It puts back whatever stands under a frame, so the frame is set
+ * first and taken away last; what stands there is believed only once its kind is set.
+ */
+static inline void stage(struct vt_pending *p, const struct call *c)
+{
+	p->kind = VT_KIND_COUNT;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->frame = __builtin_frame_address(0);
+	atomic_signal_fence(memory_order_seq_cst);
+	p->kind = VT_KIND_COUNT;
+	p->index = 0;
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		p->a[i] = (uint64_t)c->a[i];
+	p->stack = c->stack;
+	p->file = 0;
+	p->flags = c->flags;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->kind = c->kind;
+}
+
+static void put_back(struct vt_pending *p, const struct vt_pending *outer)
+{
+	p->kind = VT_KIND_COUNT;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->index = outer->index;
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		p->a[i] = outer->a[i];
+	p->begin = outer->begin;
+	p->stack = outer->stack;
+	p->file = outer->file;
+	p->flags = outer->flags;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->kind = outer->kind;
+	atomic_signal_fence(memory_order_seq_cst);
+	p->frame = outer->frame;
+}
+
+/* Make the call and enter it; the index of its slot, 0 for none. */
+static inline uint64_t run(struct vt_pending *p, const struct call *c, long *ret)
+{
+	stage(p, c);
+	*ret = vt_kind_releases(c->kind) ? releasing(p, c) : taking(p, c);
+	return p->index;
+}
+
+static inline uint64_t enter(struct vt_pending *p, const struct call *c, long *ret)
+{
+	uint64_t index = run(p, c, ret);
+	clear(p);
+	return index;
+}
+
+/* In a handler that has interrupted a call of this thread. */
+static __attribute__((noinline)) uint64_t enter_nested(struct vt_pending *p, const struct call *c,
+							long *ret)
+{
+	const struct vt_pending outer = *p;
+	uint64_t index = run(p, c, ret);
+	put_back(p, &outer);
+	return index;
 }
 
 /*
@@ -191,7 +271,7 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}
 	struct vt_thread *t = &vt_self;
-	struct vt_pending *p = &t->pending, outer;
+	struct vt_pending *p = &t->pending;
 	int saved = errno;
 	if (vt_unlikely(!atomic_load_explicit(vt.fork_guard, memory_order_relaxed))) {
 		vt_after_fork();
@@ -205,31 +285,9 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 		abandon(p);
 	uint32_t stack = vt_stack_id();
 
-	bool nested = p->frame;
-	if (vt_unlikely(nested))
-		outer = *p;
-	p->frame = NULL;
-	atomic_signal_fence(memory_order_seq_cst);
-	p->index = 0;
-	p->a[0] = (uint64_t)a0;
-	p->a[1] = (uint64_t)a1;
-	p->a[2] = (uint64_t)a2;
-	p->a[3] = (uint64_t)a3;
-	p->a[4] = (uint64_t)a4;
-	p->a[5] = (uint64_t)a5;
-	p->stack = stack;
-	p->file = 0;
-	p->kind = kind;
-	p->flags = flags;
-	atomic_signal_fence(memory_order_seq_cst);
-	p->frame = __builtin_frame_address(0);
-	long ret = vt_kind_releases(kind) ? releasing(p, nr) : taking(p, nr);
-	uint64_t index = p->index;
-	atomic_signal_fence(memory_order_seq_cst);
-	p->frame = NULL;
-	if (vt_unlikely(nested))
-		*p = outer;
-
+	const struct call c = { kind, flags, stack, nr, { a0, a1, a2, a3, a4, a5 } };
+	long ret;
+	uint64_t index = vt_likely(!p->frame) ? enter(p, &c, &ret) : enter_nested(p, &c, &ret);
 	vt_drain_if_due(index);
 	vt_snapshot_if_asked();
 	errno = saved;

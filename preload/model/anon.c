@@ -70,14 +70,17 @@ void vt_anon_wake(struct vt_model *m, struct vt_extent *x)
 		vt_anon_set_area(x, vt_anon_new_label(m));
 }
 
-/* Every writable private anonymous area in [lo, hi) has had pages touched by the kernel. */
+/*
+ * populate_vma_page_range on [lo, hi): every writable private anonymous area has had pages touched,
+ * but those locked on fault.
+ */
 void vt_anon_touched(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_model_find(m, lo);
 	while (x && x->start < hi) {
 		struct vt_extent *tail = vt_area_tail(x);
-		if (x->flags & VT_VM(WRITE) && vt_is_anonymous(m, x) &&
-		    !(tail->anon & VT_ANON_TOUCHED)) {
+		if (x->flags & VT_VM(WRITE) && !(x->flags & VT_VM(LOCKONFAULT)) &&
+		    vt_is_anonymous(m, x) && !(tail->anon & VT_ANON_TOUCHED)) {
 			uint32_t forked = tail->anon & VT_ANON_FORKED;
 			vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED | forked);
 		}

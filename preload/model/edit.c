@@ -40,12 +40,14 @@ int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b)
 	if (vt_cut(m, addr))
 		return -ENOMEM;
 	struct vt_extent *x = vt_model_find(m, addr);
-	if (!x || x->start != addr || x->boundary != VT_BOUNDARY_MERGED)
+	if (!x || x->start != addr || x->boundary == VT_BOUNDARY_SPLIT)
 		return 0;
-	struct vt_extent *prev = vt_extent_prev(x);
-	prev->anon = x->anon = vt_anon_of_area(x);
+	if (x->boundary == VT_BOUNDARY_MERGED) {
+		struct vt_extent *prev = vt_extent_prev(x);
+		prev->anon = x->anon = vt_anon_of_area(x);
+		a->fx->splits += b == VT_BOUNDARY_SPLIT;
+	}
 	vt_set_boundary(m, x, b);
-	a->fx->splits += b == VT_BOUNDARY_SPLIT;
 	return 0;
 }
 

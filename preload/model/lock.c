@@ -57,7 +57,7 @@ static int lock_range(struct vt_apply *a, uint32_t flags)
 	}
 	if (vt_change_range(a, lo, hole, lock, &flags))
 		return -ENOMEM;
-	if (flags == VT_VM(LOCKED) && !ev->ret)
+	if (flags && !ev->ret)
 		vt_anon_touched(m, lo, hole);
 	return 0;
 }
@@ -83,7 +83,7 @@ static int lock_everything(struct vt_apply *a, uint32_t flags)
 	a->fx->hi = last->end;
 	if (vt_change_range(a, first->start, last->end, lock, &flags))
 		return -ENOMEM;
-	if (flags == VT_VM(LOCKED))
+	if (flags)
 		vt_anon_touched(m, a->fx->lo, a->fx->hi);
 	return 0;
 }

@@ -109,6 +109,13 @@ static uint64_t huge_round(uint64_t len, uint64_t flags)
 	return (len + size - 1) & ~(size - 1);
 }
 
+static uint64_t mmap_len(const struct vt_model *m, const struct vt_event *ev)
+{
+	bool huge = ev->a[3] & MAP_HUGETLB ||
+		    (ev->file && vt_file_kind(m, ev->file) == VT_FILE_HUGETLB);
+	return huge ? huge_round(ev->a[1], ev->a[3]) : vt_page_up(ev->a[1]);
+}
+
 static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_model_find(m, lo);
@@ -164,7 +171,7 @@ static int refused_placement(struct vt_apply *a, uint64_t lo, uint64_t hi)
 static int refused_mmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
-	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]), flags = ev->a[3];
+	uint64_t lo = ev->a[0], hi = lo + mmap_len(a->m, ev), flags = ev->a[3];
 	uint64_t type = flags & MAP_TYPE_MASK;
 	bool own_mmap = !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB || type == MAP_SHARED ||
 			type == MAP_SHARED_VALIDATE;
@@ -190,10 +197,7 @@ int vt_apply_mmap(struct vt_apply *a)
 
 	if (vt_is_error(ev->ret))
 		return refused_mmap(a);
-	uint64_t len = vt_page_up(ev->a[1]);
-	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB)
-		len = huge_round(ev->a[1], flags);
-	struct vt_extent like = blank(a, start, start + len);
+	struct vt_extent like = blank(a, start, start + mmap_len(m, ev));
 	a->fx->lo = like.start;
 	a->fx->hi = like.end;
 	bool forced = flags & MAP_FIXED && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
@@ -375,9 +379,9 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	struct vt_model *m = a->m;
-	if (ev->ret)
-		return 0;
 	uint64_t start = vt_page_down(ev->a[0]), end = start + vt_page_down(ev->a[1]);
+	if (ev->ret)
+		return ev->ret == -ENOMEM && start < end ? refused_placement(a, start, end) : 0;
 	struct vt_extent *x = vt_model_find(m, start);
 	a->fx->lo = start;
 	a->fx->hi = end;

@@ -38,6 +38,24 @@ bool vt_can_remove(const struct vt_model *m, const struct vt_extent *x)
 	return !x->file || vt_file_kind(m, x->file) != VT_FILE_SYSV;
 }
 
+static bool offset_can_be(const struct vt_extent *x, uint64_t pgoff)
+{
+	return x->pgoff == pgoff || x->identity & VT_ID_PGOFF_ANY ||
+	       (x->identity & VT_ID_PGOFF && x->start >> VT_PAGE_SHIFT == pgoff);
+}
+
+/* Whether r's offset can be where l's ends. */
+static bool offsets_meet(const struct vt_extent *l, const struct vt_extent *r, bool agree)
+{
+	uint64_t pages = vt_extent_pages(l);
+	if (agree)
+		return l->pgoff + pages == r->pgoff;
+	if (l->identity & VT_ID_PGOFF_ANY || offset_can_be(r, l->pgoff + pages))
+		return true;
+	return l->identity & VT_ID_PGOFF &&
+	       offset_can_be(r, (l->start >> VT_PAGE_SHIFT) + pages);
+}
+
 /* is_mergeable_vma and the offsets: everything but the anon_vma. */
 static enum vt_boundary same_area(const struct vt_model *m, const struct vt_extent *l,
 				  const struct vt_extent *r)
@@ -52,7 +70,7 @@ static enum vt_boundary same_area(const struct vt_model *m, const struct vt_exte
 	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
 	if ((l->flags ^ r->flags) & ~open_flags(unsure))
 		return VT_BOUNDARY_SPLIT;
-	if (l->pgoff + vt_extent_pages(l) != r->pgoff && !(unsure & VT_ID_PGOFF))
+	if (!offsets_meet(l, r, agree))
 		return VT_BOUNDARY_SPLIT;
 
 	/* a driver may have set flags of its own; another opening of a file is another file */

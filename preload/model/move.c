@@ -105,9 +105,14 @@ struct move {
 static void moved_offset(const struct vt_model *m, const struct move *mv, struct vt_extent *n,
 			 uint32_t number)
 {
-	if (!vt_is_anonymous(m, n) || mv->anon & VT_ANON_TOUCHED)
-		return;
 	uint32_t unsure = n->identity & VT_ID_UNSURE;
+	if (!vt_is_anonymous(m, n))
+		return;
+	if (mv->anon & VT_ANON_TOUCHED) {
+		if (unsure & VT_ID_PGOFF)
+			n->identity |= VT_ID_PGOFF_ANY;
+		return;
+	}
 	if (!mv->anon) {
 		n->pgoff = n->start >> VT_PAGE_SHIFT;
 		unsure &= ~(VT_ID_PGOFF | VT_ID_PGOFF_ANY);
@@ -324,6 +329,8 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 		if (clear_target(a, mv.to, target_end, true))
 			return -ENOMEM;
 		x = vt_model_find(m, at);
+		if (err == -EPERM && mv.to < m->config.mmap_min_addr)
+			return 0;
 		if (err == -ENOMEM && stays &&
 		    !vt_may_expand_vm(m, x->flags, mv.len >> VT_PAGE_SHIFT, 0))
 			return 0;
@@ -353,40 +360,62 @@ static bool refused_early(const struct vt_apply *a, uint64_t old_len, uint64_t n
 	uint64_t all_flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 	uint64_t task_size = m->config.task_size;
 
-	if (flags & ~all_flags || (lo | to) & (VT_PAGE_SIZE - 1) || !new_len ||
-	    !(flags & MREMAP_MAYMOVE) || new_len > task_size || to > task_size - new_len ||
-	    (flags & MREMAP_DONTUNMAP && old_len != new_len))
+	if (flags & ~all_flags || lo & (VT_PAGE_SIZE - 1) || !new_len || new_len > task_size)
 		return true;
-	if (lo < to + new_len && to < lo + old_len)
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) &&
+	    (to > task_size - new_len || to & (VT_PAGE_SIZE - 1) || !(flags & MREMAP_MAYMOVE) ||
+	     (flags & MREMAP_DONTUNMAP && old_len != new_len) ||
+	     (lo < to + new_len && to < lo + old_len)))
 		return true;
 	uint64_t areas = m->totals.map_count + m->totals.undetermined;
 	return ev->ret == -ENOMEM && areas + 4 > m->config.max_map_count && m->config.max_map_count;
 }
 
 /*
- * A refused mremap of one area to a fixed place. What check_prep_vma refuses leaves everything as
- * it was; later the target is gone, and what a shrinking call gives up.
+ * EPERM: something is sealed, or the place is below mmap_min_addr (security_mmap_addr), which is
+ * asked after the target and the surplus have been unmapped.
+ */
+static int refused_by_right(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
+{
+	struct vt_model *m = a->m;
+	uint64_t lo = a->ev->a[0], to = a->ev->a[4];
+	bool fixed = a->ev->a[3] & MREMAP_FIXED;
+	if (fixed && any_sealed(m, to, to + new_len))
+		return vt_refused_unmap(a, to, to + new_len);
+	if (fixed && clear_target(a, to, to + new_len, true))
+		return -ENOMEM;
+	if (any_sealed(m, lo + new_len, lo + old_len))
+		return vt_refused_unmap(a, lo + new_len, lo + old_len);
+	return vt_unmap_range(a, lo + new_len, lo + old_len, VT_PIECE_UNMAPPED);
+}
+
+/*
+ * A refused mremap of one area. What check_prep_vma refuses leaves everything as it was; later the
+ * target is gone, and what a shrinking call gives up.
  */
 static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 {
 	const struct vt_event *ev = a->ev;
 	struct vt_model *m = a->m;
 	uint64_t lo = ev->a[0], to = ev->a[4];
+	bool fixed = ev->a[3] & MREMAP_FIXED, shrinks = old_len > new_len;
 	struct vt_extent *x = vt_model_find(m, lo);
-	if (!(ev->a[3] & MREMAP_FIXED) || !x || x->start > lo)
+	if (!x || x->start > lo || x->flags & VT_VM(SEALED) || (!fixed && !shrinks))
 		return 0;
-	if (ev->ret == -EPERM && !(x->flags & VT_VM(SEALED)))
-		return vt_refused_unmap(a, to, to + new_len);
-	/* a copy over its own source (mremap_to): the target goes, then there is nothing to copy */
-	if (ev->ret == -EFAULT && !old_len && to <= lo && lo < to + new_len)
+	if (ev->ret == -EPERM)
+		return refused_by_right(a, old_len, new_len);
+	if (!fixed)
+		return vt_refused_unmap(a, lo + new_len, lo + old_len);
+	/* a duplicate over its own original: gone before it was copied */
+	if (ev->ret == -EFAULT && !old_len && lo >= to && lo < to + new_len)
 		return clear_target(a, to, to + new_len, true);
 	if (ev->ret != -ENOMEM)
 		return 0;
 	uint64_t delta = (new_len - old_len) >> VT_PAGE_SHIFT;
-	if (new_len > old_len && !vt_may_expand_vm(m, x->flags, delta, 0))
+	if (!shrinks && !vt_may_expand_vm(m, x->flags, delta, 0))
 		return 0;
 	struct vt_extent *target = vt_model_find(m, to);
-	if (old_len > new_len || (target && target->start < to + new_len)) {
+	if (shrinks || (target && target->start < to + new_len)) {
 		set_ranges(a, lo, lo + old_len, to, to + new_len);
 		a->fx->contradiction |= VT_CONTRA_FAILED;
 	}

@@ -60,7 +60,7 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 		/* maps does not show where anonymous memory was mapped first */
 		x->pgoff = v->start >> VT_PAGE_SHIFT;
 		if (v->special == VT_SPECIAL_NONE)
-			x->identity |= VT_ID_PGOFF;
+			x->identity |= VT_ID_PGOFF_ANY;
 	}
 	if (!shared)
 		x->anon = vt_anon_new_label(m) | (m->forked ? VT_ANON_FORKED : 0);
