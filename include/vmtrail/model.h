@@ -98,6 +98,7 @@ struct vt_totals {
 	uint64_t extents;
 	uint64_t hugetlb;      /* pages of huge page mappings, not in committed */
 	uint64_t committed_unsure; /* of committed, pages that may not be charged (untouched) */
+	uint64_t locked_unsure; /* locked_vm may be that much higher (MREMAP_DONTUNMAP, touched?) */
 };
 
 /* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends. */

@@ -54,10 +54,10 @@
  */
 #define VT_ID_HIDDEN_FLAGS 0x80000000U /* from a snapshot that shows protection only */
 #define VT_ID_ACCOUNT      0x40000000U /* VM_ACCOUNT depends on whether a page was touched */
-#define VT_ID_PGOFF 0x20000000U /* moved: the offset is vt_extent.pgoff, or its place's own */
+#define VT_ID_PGOFF        0x20000000U /* moved: the offset is vt_extent.pgoff, or its place's own */
 #define VT_ID_LOCKED       0x10000000U /* MREMAP_DONTUNMAP may have unlocked it */
-#define VT_ID_PGOFF_ANY 0x08000000U /* moved more than once, or before the start: any offset */
-#define VT_ID_KNOWN_FILE 0x04000000U
+#define VT_ID_PGOFF_ANY    0x08000000U /* moved more than once, or before the start: any offset */
+#define VT_ID_KNOWN_FILE   0x04000000U
 #define VT_ID_UNSURE                                                                               \
 	(VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF | VT_ID_PGOFF_ANY | VT_ID_LOCKED)
 #define VT_ID_NUMBER_MAX 0x03ffffffU

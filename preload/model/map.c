@@ -111,8 +111,8 @@ static uint64_t huge_round(uint64_t len, uint64_t flags)
 
 static uint64_t mmap_len(const struct vt_model *m, const struct vt_event *ev)
 {
-	bool huge = ev->a[3] & MAP_HUGETLB ||
-		    (ev->file && vt_file_kind(m, ev->file) == VT_FILE_HUGETLB);
+	bool huge =
+	    ev->a[3] & MAP_HUGETLB || (ev->file && vt_file_kind(m, ev->file) == VT_FILE_HUGETLB);
 	return huge ? huge_round(ev->a[1], ev->a[3]) : vt_page_up(ev->a[1]);
 }
 
@@ -143,8 +143,10 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 		return x && x->start < hi ? vt_split_area(a, lo, VT_BOUNDARY_SPLIT) : 0;
 	case ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
-	case EINVAL: /* a huge page would be split at hi */
-		return huge ? vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED) : 0;
+	case EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
+		if (!huge || (x->flags & VT_VM(HUGETLB) && lo & (VT_PMD_SIZE - 1)))
+			return 0;
+		return vt_split_area(a, lo, VT_BOUNDARY_SPLIT);
 	default:
 		return 0;
 	}

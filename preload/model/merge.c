@@ -52,8 +52,7 @@ static bool offsets_meet(const struct vt_extent *l, const struct vt_extent *r, b
 		return l->pgoff + pages == r->pgoff;
 	if (l->identity & VT_ID_PGOFF_ANY || offset_can_be(r, l->pgoff + pages))
 		return true;
-	return l->identity & VT_ID_PGOFF &&
-	       offset_can_be(r, (l->start >> VT_PAGE_SHIFT) + pages);
+	return l->identity & VT_ID_PGOFF && offset_can_be(r, (l->start >> VT_PAGE_SHIFT) + pages);
 }
 
 /* is_mergeable_vma and the offsets: everything but the anon_vma. */
