@@ -315,7 +315,8 @@ static void compare_bytes(struct walk *w, struct repairs *repairs)
 	bool in_flux;
 
 	while (step(w, &in_flux)) {
-		if (in_flux || same(w))
+		/* the first snapshot fills the model with whatever it shows */
+		if ((in_flux && w->r->started) || same(w))
 			continue;
 		if (w->r->started)
 			count(w);
