@@ -118,6 +118,32 @@ static void simplify(struct shrinker *s, struct fuzz_op *best, uint64_t at)
 	}
 }
 
+/*
+ * Ask for each place that the kernel chose: what only filled the gaps above can then go. The
+ * results are those of the last run that failed, in shared->trace.
+ */
+static void pin_places(struct shrinker *s, struct fuzz_op *best)
+{
+	uint64_t ret[FUZZ_TRACE] = { 0 }, n = s->n;
+	if (n > FUZZ_TRACE)
+		return;
+	memcpy(shared->replay, best, n * sizeof(*best));
+	if (!still_fails(s, &n))
+		return;
+	for (uint64_t i = 0; i < shared->n_trace; i++)
+		if (shared->trace[i].kind == VT_MMAP && !vt_is_error(shared->trace[i].ret))
+			ret[shared->trace_op[i]] = (uint64_t)shared->trace[i].ret;
+	for (uint64_t at = 0; at < s->n; at++) {
+		struct fuzz_op op = best[at];
+		if (op.kind != VT_MMAP || !ret[at] || op.a[3] & MAP_FIXED)
+			continue;
+		op.a[0] = ret[at];
+		op.base[0] = BASE_ABS;
+		op.a[3] |= MAP_FIXED;
+		try_op(s, best, at, &op);
+	}
+}
+
 uint64_t shrink(uint64_t seed)
 {
 	struct shrinker s = { .seed = seed,
@@ -131,6 +157,8 @@ uint64_t shrink(uint64_t seed)
 	if (!still_fails(&s, &n))
 		return 0;
 	s.n = n;
+	drop_operations(&s, best);
+	pin_places(&s, best);
 	drop_operations(&s, best);
 	for (uint64_t i = 0; i < s.n; i++)
 		simplify(&s, best, i);
