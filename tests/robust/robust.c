@@ -35,6 +35,8 @@ static const struct {
 	{ "dump", vt_cmd_dump, "--format=json" },
 	{ "maps", vt_cmd_maps, "--births" },
 	{ "verify", vt_cmd_verify, NULL },
+	{ "report", vt_cmd_report, NULL },
+	{ "why", vt_cmd_why, "0x7ffff7ff0000" },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
