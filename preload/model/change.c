@@ -81,18 +81,32 @@ static uint64_t limited_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
 	return hi;
 }
 
+/* Whether it is in doubt where the areas of [lo, hi) end. */
+static bool any_doubt(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	while (x && (x = vt_extent_next(x)) && x->start < hi)
+		if (x->boundary == VT_BOUNDARY_UNDETERMINED)
+			return true;
+	return false;
+}
+
 /* Where a refused mprotect stopped; *known: whether the error tells. */
 static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, uint32_t access,
 			   bool *known)
 {
 	const struct vt_model *m = a->m;
-	uint64_t at = hi;
+	uint64_t at = hi, hole;
 	struct vt_extent *x = vt_model_find(m, lo);
 
 	*known = true;
 	switch (-a->ev->ret) {
 	case ENOMEM:
-		at = vt_min(vt_hole_in(m, lo, hi), limited_from(m, lo, hi, access));
+		hole = vt_hole_in(m, lo, hi);
+		at = limited_from(m, lo, hole, access);
+		*known = at == hole || !any_doubt(m, lo, hole);
+		if (!*known)
+			return lo;
 		break;
 	case EACCES:
 		at = forbidden_from(m, lo, hi, access);

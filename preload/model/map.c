@@ -366,7 +366,8 @@ int vt_apply_shmdt(struct vt_apply *a)
 		if (!first && hi - addr > size)
 			break;
 		first = false;
-		if (x->identity == identity) {
+		/* a sealed area stays, and nobody is told */
+		if (x->identity == identity && !(x->flags & VT_VM(SEALED))) {
 			if (vt_unmap_range(a, lo, hi, VT_PIECE_UNMAPPED))
 				return -ENOMEM;
 			a->fx->hi = hi;

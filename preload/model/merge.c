@@ -131,6 +131,68 @@ static void doubt(struct vt_model *m, struct vt_extent *x, uint32_t forked)
 		vt_anon_set_area(x, vt_anon_new_label(m) | forked);
 }
 
+/* What two areas that proved to be one have in common. */
+struct common {
+	uint32_t flags, identity;
+	bool offsets;   /* pgoff is to be set */
+	uint64_t pgoff; /* less the page number of the address */
+};
+
+static uint64_t offset_base(const struct vt_extent *x)
+{
+	return x->pgoff - (x->start >> VT_PAGE_SHIFT);
+}
+
+/* Where only one side is sure, it is right. */
+static struct common in_common(struct vt_model *m, const struct vt_extent *l,
+			       const struct vt_extent *r)
+{
+	uint32_t lu = l->identity & VT_ID_UNSURE, ru = r->identity & VT_ID_UNSURE;
+	uint32_t open_l = open_flags(lu), both = open_l & open_flags(ru);
+	struct common c = { .flags = (l->flags & ~open_l) | (r->flags & open_l & ~both) |
+				     (l->flags & both) };
+	uint32_t unsure = lu & ru & VT_ID_HIDDEN_FLAGS;
+	unsure |= both & VT_VM(ACCOUNT) ? VT_ID_ACCOUNT : 0;
+	unsure |= both & VT_VM(LOCKED) ? VT_ID_LOCKED : 0;
+	const uint32_t offset = VT_ID_PGOFF | VT_ID_PGOFF_ANY;
+	c.offsets = (lu | ru) & offset;
+	c.pgoff = offset_base(lu & offset ? r : l);
+	if (lu & offset && ru & offset)
+		unsure |= offset;
+	if (l->identity & VT_ID_KNOWN_FILE && !unsure)
+		c.identity = l->identity & ~VT_ID_UNSURE;
+	else if (r->identity & VT_ID_KNOWN_FILE && !unsure)
+		c.identity = r->identity & ~VT_ID_UNSURE;
+	else if (l->file || unsure)
+		c.identity = unsure | vt_identity_new(m);
+	return c;
+}
+
+static void apply_common(struct vt_model *m, struct vt_extent *head, struct vt_extent *tail,
+			 const struct common *c)
+{
+	for (struct vt_extent *x = head;; x = vt_extent_next(x)) {
+		vt_uncharge(m, x, vt_extent_pages(x));
+		x->flags = c->flags;
+		x->identity = c->identity;
+		vt_charge(m, x, vt_extent_pages(x));
+		if (c->offsets)
+			x->pgoff = c->pgoff + (x->start >> VT_PAGE_SHIFT);
+		if (x == tail)
+			return;
+	}
+}
+
+/* l's and r's areas were in doubt and proved to be one: each learns what the other is sure of. */
+static void reconcile(struct vt_model *m, struct vt_extent *l, struct vt_extent *r)
+{
+	if (l->identity == r->identity && l->flags == r->flags)
+		return;
+	struct common c = in_common(m, l, r);
+	apply_common(m, vt_area_head(l), l, &c);
+	apply_common(m, r, vt_area_tail(r), &c);
+}
+
 /* Set the boundary between x and the extent it touches before it, and join their labels. */
 void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b)
 {
@@ -141,6 +203,8 @@ void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b)
 	}
 	struct vt_extent *prev = vt_extent_prev(x);
 	uint32_t l = prev->anon, r = x->anon;
+	if (b == VT_BOUNDARY_MERGED && x->boundary == VT_BOUNDARY_UNDETERMINED)
+		reconcile(m, prev, x);
 	vt_set_boundary(m, x, b);
 	if (b == VT_BOUNDARY_UNDETERMINED) {
 		if (l | r) {

@@ -318,7 +318,10 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 		if (at == lo && x->start > lo)
 			return 0;
 		at = vt_max(x->start, at);
-		uint64_t end = vt_min(vt_area_tail(x)->end, hi);
+		struct vt_extent *tail = vt_area_tail(x), *after = vt_extent_next(tail);
+		uint64_t end = vt_min(tail->end, hi);
+		if (err && end < hi && after && after->boundary == VT_BOUNDARY_UNDETERMINED)
+			break;
 		struct move mv = { .from = at, .to = to + (at - lo), .stays = stays };
 		mv.len = mv.new_len = end - at;
 		uint64_t target_end = mv.to + mv.len;

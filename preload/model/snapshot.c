@@ -36,6 +36,16 @@ static uint32_t complete_flags(const struct vt_model *m, const struct vt_vma *v,
 	return f;
 }
 
+/* What was entered may be a part of one area: it may be joined with what touches it. */
+static void doubt_edges(struct vt_model *m, struct vt_extent *x)
+{
+	struct vt_extent *prev = vt_adjacent_prev(x), *next = vt_adjacent_next(x);
+	if (prev && vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
+		vt_set_boundary(m, x, VT_BOUNDARY_UNDETERMINED);
+	if (next && vt_can_merge(m, vt_side_of(m, x), vt_side_of(m, next)) != VT_BOUNDARY_SPLIT)
+		vt_set_boundary(m, next, VT_BOUNDARY_UNDETERMINED);
+}
+
 /* Link a new extent as v shows it; the place must be free. */
 static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint64_t birth,
 			       uint32_t stack)
@@ -68,6 +78,8 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 	vt_extent_link(m, next ? vt_extent_prev(next) : vt_model_last(m), next, x);
 	if (next)
 		vt_set_boundary(m, next, VT_BOUNDARY_SPLIT);
+	if (v->undetermined)
+		doubt_edges(m, x);
 	return x;
 }
 
@@ -126,7 +138,8 @@ int vt_apply_unseen_map(struct vt_apply *a)
 	struct vt_vma v = { .start = ev->a[0],
 			    .end = ev->a[0] + vt_page_up(ev->a[1]),
 			    .pgoff = ev->a[4] >> VT_PAGE_SHIFT,
-			    .file = ev->file };
+			    .file = ev->file,
+			    .undetermined = 1 };
 	a->fx->lo = v.start;
 	a->fx->hi = v.end;
 	if (ev->aux == VT_UNSEEN_STACK_GROWTH) {
