@@ -86,7 +86,7 @@ struct vt_vma {
 	uint32_t flags;      /* READ WRITE EXEC SHARED from maps; more where smaps was read */
 	uint32_t file;       /* file id, 0: anonymous */
 	uint8_t special;     /* enum vt_special */
-	uint8_t undetermined; /* of the boundary with the area before */
+	uint8_t undetermined; /* of the boundary with the area before; for vt_model_put: of both */
 };
 
 /* The model's counters, in pages unless said otherwise; names as in struct mm_struct. */
@@ -196,7 +196,8 @@ int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind)
 /*
  * Enter an area as the kernel shows it (snapshot, unseen change), replacing whatever the model has
  * there. birth, stack: as in struct vt_extent. The boundaries to both neighbours become SPLIT: the
- * kernel showed them as areas of their own. Returns 0 or -ENOMEM.
+ * kernel showed them as areas of their own; with vma->undetermined they stay open where the two
+ * could be one area, because only part of an area is entered. Returns 0 or -ENOMEM.
  */
 int vt_model_put(struct vt_model *m, const struct vt_vma *vma, uint64_t birth, uint32_t stack);
 

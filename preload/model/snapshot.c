@@ -126,6 +126,10 @@ static int grow_stack(struct vt_apply *a, struct vt_extent *above, uint64_t lo)
 	x->anon = above->anon;
 	vt_extent_link(m, vt_extent_prev(above), above, x);
 	vt_set_boundary(m, above, VT_BOUNDARY_MERGED);
+	/* expand_downwards prepares an anon_vma, whatever the protection */
+	if (!(x->anon & VT_ANON_TOUCHED))
+		vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED |
+					    (x->anon & VT_ANON_FORKED));
 	if (m->observe)
 		m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_BORN);
 	return 0;
