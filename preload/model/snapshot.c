@@ -129,7 +129,7 @@ static int grow_stack(struct vt_apply *a, struct vt_extent *above, uint64_t lo)
 	/* expand_downwards prepares an anon_vma, whatever the protection */
 	if (!(x->anon & VT_ANON_TOUCHED))
 		vt_anon_set_area(x, vt_anon_new_label(m) | VT_ANON_TOUCHED |
-					    (x->anon & VT_ANON_FORKED));
+					(x->anon & VT_ANON_FORKED));
 	if (m->observe)
 		m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_BORN);
 	return 0;
