@@ -314,7 +314,10 @@ int vt_apply_shmat(struct vt_apply *a)
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
 	}
-	if (make_room(a, start, start + len, ev->a[2] & SHM_REMAP))
+	/* an address that is rounded down to 0 is forced without a look at what is there (do_shmat)
+	 */
+	bool forced = ev->a[2] & SHM_REMAP || (ev->a[1] && !start);
+	if (make_room(a, start, start + len, forced))
 		return -ENOMEM;
 	struct vt_extent like = blank(a, start, start + len);
 	uint64_t prot = PROT_READ;
