@@ -167,11 +167,21 @@ static void set_policy(struct vt_apply *a, const struct vt_extent *x, uint32_t a
 	c->policy = *(const uint16_t *)arg;
 }
 
-/* A policy's number: equal mode and node mask give the same one; 0 is the default policy. */
+#define MPOL_PREFERRED_ 1
+#define MPOL_LOCAL_     4
+
+/*
+ * A policy's number: equal mode and node mask give the same one; 0 is the default policy. mask: the
+ * first word of the node mask. Of preferred nodes only the first counts; none means the local one.
+ */
 static uint16_t policy_id(uint64_t mode, uint64_t mask)
 {
 	if (!mode)
 		return 0;
+	if (mode == MPOL_PREFERRED_) {
+		mask &= -mask;
+		mode = mask ? mode : MPOL_LOCAL_;
+	}
 	uint64_t h = (mode * 0x9e3779b97f4a7c15ULL) ^ (mask * 0xc2b2ae3d27d4eb4fULL);
 	h ^= h >> 32;
 	h ^= h >> 16;
@@ -183,11 +193,13 @@ int vt_apply_mbind(struct vt_apply *a)
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
 	uint16_t policy = policy_id(ev->a[2], ev->a[3]);
-	if (ev->ret || hi <= lo)
+	if (hi <= lo || (ev->ret && ev->ret != -EIO))
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	return vt_change_range(a, lo, hi, set_policy, &policy);
+	if (ev->ret) /* pages stand on other nodes: told before or after the areas were changed */
+		a->fx->contradiction |= VT_CONTRA_FAILED;
+	return ev->ret ? 0 : vt_change_range(a, lo, hi, set_policy, &policy);
 }
 
 static void seal(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, struct vt_change *c,
@@ -236,7 +248,7 @@ int vt_apply_prctl(struct vt_apply *a)
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	uint16_t name = ev->a[4] ? policy_id(1, ev->a[4]) : 0;
+	uint16_t name = policy_id(ev->a[4] != 0 ? 2 : 0, ev->a[4]);
 	return vt_change_range(a, lo, hi, set_name, &name);
 }
 

@@ -128,6 +128,9 @@ static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
  */
 int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
+	/* a file refused early (no execution on its file system, write seals) looks the same */
+	bool file = a->ev->kind == VT_MMAP && !(a->ev->a[3] & MAP_ANONYMOUS);
+	enum vt_boundary split = file ? VT_BOUNDARY_UNDETERMINED : VT_BOUNDARY_SPLIT;
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, lo);
 	if (!x || x->start >= hi)
@@ -140,7 +143,7 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 			return 0;
 		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
 			x = vt_extent_next(x);
-		return x && x->start < hi ? vt_split_area(a, lo, VT_BOUNDARY_SPLIT) : 0;
+		return x && x->start < hi ? vt_split_area(a, lo, split) : 0;
 	case ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
 	case EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */

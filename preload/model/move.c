@@ -182,12 +182,26 @@ static void unlock_area(struct vt_extent *x)
 	}
 }
 
-/* Whether x's area belongs to an unlocked one is in doubt, and so is whether it is locked. */
-static void doubt_lock(struct vt_model *m, struct vt_extent *x)
+/* Whether x belongs to an unlocked area is in doubt, and so is whether it is locked. */
+static void doubt_lock(struct vt_model *m, struct vt_extent *x, uint32_t number)
 {
-	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_LOCKED | vt_identity_new(m);
+	x->identity = (x->identity & VT_ID_UNSURE) | VT_ID_LOCKED | number;
 	if (x->flags & VT_VM(LOCKED))
 		m->totals.locked_unsure += vt_extent_pages(x);
+}
+
+/* Everything that may be one area with [head, tail]. */
+static void doubt_locks_around(struct vt_model *m, struct vt_extent *head, struct vt_extent *tail)
+{
+	uint32_t number = vt_identity_new(m);
+	struct vt_extent *x = head;
+	while (x->boundary != VT_BOUNDARY_SPLIT) {
+		x = vt_extent_prev(x);
+		doubt_lock(m, x, number);
+	}
+	x = vt_extent_next(tail);
+	for (; x && x->boundary != VT_BOUNDARY_SPLIT; x = vt_extent_next(x))
+		doubt_lock(m, x, number);
 }
 
 /* dontunmap_complete: the old area is unlocked, and loses its anon_vma if all of it moved. */
@@ -201,10 +215,7 @@ static void leave_behind(struct vt_apply *a, const struct move *mv, bool joined_
 	bool doubt_after = after && after->boundary == VT_BOUNDARY_UNDETERMINED;
 	if (x->flags & VT_VM(LOCKED)) {
 		unlock_area(x);
-		if (doubt_before)
-			doubt_lock(m, vt_extent_prev(head));
-		if (doubt_after)
-			doubt_lock(m, after);
+		doubt_locks_around(m, head, tail);
 	}
 	bool whole = head->start == mv->from && tail->end == mv->from + mv->len;
 	if (!whole || !head->anon)
