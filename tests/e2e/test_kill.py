@@ -90,6 +90,7 @@ class Kill(TraceTest):
             with self.subTest(number=number, threads=threads, options=options, delay=delay):
                 calls = self.kill_once(number, threads, options, delay)
                 spread[len(str(calls)) if calls else 0] += 1
+        self.assertLess(spread[0], KILLS / 2, "most runs were killed before their first call")
         for digits in sorted(spread):
             most = 10 ** digits - 1 if digits else 0
             print(f"{spread[digits]:4} runs had counted up to {most} calls")
