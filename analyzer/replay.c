@@ -133,7 +133,8 @@ static enum vt_item_type read_ahead(struct vt_replay *r)
 		item->snapshot = vt_trace_take_snapshot(r->trace);
 	} else if (item->type == VT_ITEM_KEYFRAME) {
 		struct vt_extent *copy = vt_calloc(item->n_extents, sizeof(*copy));
-		memcpy(copy, item->extents, item->n_extents * sizeof(*copy));
+		if (item->n_extents)
+			memcpy(copy, item->extents, item->n_extents * sizeof(*copy));
 		item->extents = copy;
 	}
 	q->n++;

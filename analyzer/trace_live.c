@@ -160,12 +160,12 @@ void vt_live_take(struct vt_trace *t, const struct vt_live_copy *c)
 	uint64_t slots = t->header.ring_slots, from = r->ring_next;
 	size_t cap = 0;
 
-	if (vt_defs_read(t, &journal)) {
+	if (!vt_defs_read(t, &journal)) {
+		vt_trace_damaged(t, journal_offset(t), "journal: a definition makes no sense");
+	} else if (c->journal_len) {
 		r->journal = vt_calloc(c->journal_len, 1);
 		memcpy(r->journal, c->journal, c->journal_len);
 		r->journal_len = c->journal_len;
-	} else {
-		vt_trace_damaged(t, journal_offset(t), "journal: a definition makes no sense");
 	}
 	r->ring_head = c->ring_head;
 	if (!c->slots || c->ring_head <= from)

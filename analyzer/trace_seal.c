@@ -123,7 +123,8 @@ static bool put_events(struct seal *s)
 		return true;
 	if (journal > VT_MAX_RAW / 2)
 		return fail(s, "the journal is too large for a frame");
-	vt_put_bytes(&out, r->journal, journal);
+	if (journal)
+		vt_put_bytes(&out, r->journal, journal);
 	vt_put_varint(&out, VT_DEF_NONE);
 	vt_chunk_finish(&s->chunk, s->chunk_mem, CHUNK_BYTES, &out);
 	s->journal_done = true;

@@ -37,6 +37,7 @@ static const struct {
 	{ "verify", vt_cmd_verify, NULL },
 	{ "report", vt_cmd_report, NULL },
 	{ "why", vt_cmd_why, "0x7ffff7ff0000" },
+	{ "seal", vt_cmd_seal, NULL }, /* last: it may change the file */
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
