@@ -141,12 +141,12 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 }
 
 /*
- * DONTUNMAP unlocks the whole area that it takes pages from; how far that reaches depends on
- * touched pages. The model cannot say, and smaps shows it.
+ * DONTUNMAP unlocks the whole area that it takes pages from, and the copy, too, where the two
+ * merge; how far that reaches depends on touched pages. The model cannot say, and smaps shows it.
  */
 static bool is_undecidable(const struct fuzz_worker *w, const struct vt_event *ev)
 {
-	if (ev->kind != VT_MREMAP || !(ev->a[3] & MREMAP_DONTUNMAP) || !w->touched)
+	if (ev->kind != VT_MREMAP || !(ev->a[3] & MREMAP_DONTUNMAP))
 		return false;
 	const struct vt_extent *x = vt_model_find(&w->model, ev->a[0]);
 	for (; x && x->start < ev->a[0] + ev->a[1]; x = vt_extent_next(x))
