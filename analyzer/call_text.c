@@ -221,6 +221,7 @@ static void unseen(struct vt_text *t, const struct vt_event *e)
 		[VT_UNSEEN_CHANGE] = "no call seen",
 		[VT_UNSEEN_STACK_GROWTH] = "the kernel grew a stack",
 		[VT_UNSEEN_BEFORE_START] = "before the first snapshot",
+		[VT_UNSEEN_ORDER] = "which of the calls that overlapped came last",
 	};
 
 	vt_text_add(t, "--- %s {", vt_kinds[e->kind].name);

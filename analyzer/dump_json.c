@@ -80,6 +80,7 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 		[VT_UNSEEN_CHANGE] = "change",
 		[VT_UNSEEN_STACK_GROWTH] = "stack growth",
 		[VT_UNSEEN_BEFORE_START] = "before start",
+		[VT_UNSEEN_ORDER] = "order",
 	};
 	struct json_object *o = json_object_new_object(), *text;
 
@@ -97,7 +98,7 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 	if (e->file)
 		vt_json_text(o, "file", t->files[e->file].path);
 	if (e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP)
-		vt_json_text(o, "unseen", e->aux <= VT_UNSEEN_BEFORE_START ? unseen[e->aux] : NULL);
+		vt_json_text(o, "unseen", e->aux <= VT_UNSEEN_ORDER ? unseen[e->aux] : NULL);
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		vt_json_bool(o, flags[i].name, e->flags & flags[i].flag);
 	return o;

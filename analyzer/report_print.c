@@ -310,6 +310,8 @@ static const char *unseen_text(const struct vt_report_unseen *u)
 {
 	if (u->why == VT_UNSEEN_STACK_GROWTH)
 		return "stack growth";
+	if (u->why == VT_UNSEEN_ORDER)
+		return "order settled";
 	if (u->why == VT_UNSEEN_BEFORE_START)
 		return "before the start";
 	return u->appeared ? "changed" : "vanished";

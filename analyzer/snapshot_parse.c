@@ -1,7 +1,7 @@
 /*
  * snapshot_parse.c - the text of /proc/PID/maps as a list of areas.
  *
- * Takes any text: what does not look like maps, or is not in order, is refused. Knows nothing of
+ * Takes any text: what does not look like maps is refused. Knows nothing of
  * the model.
  *
  * SPDX-License-Identifier: MIT
@@ -100,8 +100,15 @@ static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t 
 		return "a line is not one of /proc/PID/maps";
 	if (v->start >= v->end || (v->start | v->end) & (VT_PAGE_SIZE - 1))
 		return "an area's addresses make no sense";
-	if (i && v->start < s->vmas[i - 1].end)
-		return "the areas are not in order";
+	/*
+	 * The kernel prints areas a few at a time; between two times an area may have grown down
+	 * over addresses that were printed already. What was printed first stays.
+	 */
+	uint64_t printed = i ? s->vmas[i - 1].end : 0;
+	if (v->start < printed) {
+		offset += printed - v->start;
+		v->start = printed;
+	}
 	while (line < end && *line == ' ')
 		line++;
 	s->names[i] = vt_strndup(line, (size_t)(end - line));
@@ -125,12 +132,17 @@ const char *vt_snapshot_parse(struct vt_trace *t, struct vt_snapshot *s)
 	s->names = vt_calloc(n, sizeof(*s->names));
 	s->dev = vt_calloc(n, sizeof(*s->dev));
 	s->ino = vt_calloc(n, sizeof(*s->ino));
-	for (size_t i = 0; i < n; i++) {
+	for (size_t line = 0; line < n; line++) {
 		const char *end = strchr(text, '\n');
-		s->n_vmas = i + 1;
+		size_t i = s->n_vmas++;
 		const char *error = parse_line(t, s, i, text, end);
 		if (error)
 			return error;
+		if (s->vmas[i].start >= s->vmas[i].end) {
+			free(s->names[i]);
+			s->names[i] = NULL;
+			s->n_vmas--;
+		}
 		text = end + 1;
 	}
 	return *text ? "the last line is cut" : NULL;

@@ -14,20 +14,21 @@
 
 long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off)
 {
-	long ret = vt_sys6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, (long)off);
-	uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len, (uint64_t)prot, (uint64_t)flags,
-				    (uint64_t)fd, off };
-	if (!vt_is_error(ret))
-		vt_push_own(VT_MMAP, a, ret, fd < 0 ? 0 : vt.own_file);
-	return ret;
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len, (uint64_t)prot, (uint64_t)flags,
+					  (uint64_t)fd, off };
+	return vt_own_call(VT_MMAP, SYS_mmap, a, fd < 0 ? 0 : vt.own_file);
 }
 
 long vt_own_munmap(void *addr, size_t len)
 {
-	/* Announced before it happens, like every release. */
-	uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len };
-	vt_push_own(VT_MUNMAP, a, 0, 0);
-	return vt_sys2(SYS_munmap, addr, len);
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len };
+	return vt_own_call(VT_MUNMAP, SYS_munmap, a, 0);
+}
+
+long vt_own_madvise(void *p, size_t len, int advice)
+{
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)p, len, (uint64_t)advice };
+	return vt_own_call(VT_MADVISE, SYS_madvise, a, 0);
 }
 
 /*
@@ -42,8 +43,7 @@ long vt_own_memory(size_t len)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (vt_is_error(p))
 		return p;
-	uint64_t a[VT_MAX_ARGS] = { (uint64_t)p, len, MADV_DONTDUMP };
-	vt_push_own(VT_MADVISE, a, vt_sys3(SYS_madvise, p, len, MADV_DONTDUMP), 0);
+	vt_own_madvise((void *)p, len, MADV_DONTDUMP);
 	if (!atomic_load(&vt.on) && vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + len };
 	return p;

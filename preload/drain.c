@@ -86,7 +86,7 @@ void vt_emit(struct vt_event *e)
 	vt_chunk_put(&vt.chunk, e);
 }
 
-static void take(const struct vt_slot *s, uint8_t flags)
+static void take(const struct vt_slot *s, uint64_t index, uint8_t flags)
 {
 	struct vt_event e = { 0 };
 	e.begin_ns = vt_ns_of_tick(s->begin_tick);
@@ -103,6 +103,7 @@ static void take(const struct vt_slot *s, uint8_t flags)
 	e.kind = s->kind;
 	e.flags = s->flags | flags;
 	normalise(&e);
+	vt_order_see(&e, index);
 	vt_emit(&e);
 }
 
@@ -150,9 +151,9 @@ void vt_drain(bool force)
 		struct vt_slot *s = &vt.ring[next & vt.ring_mask];
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 		if (state == (next << 2 | VT_SLOT_DONE))
-			take(s, 0);
+			take(s, next, 0);
 		else if (force && give_up(s, next))
-			take(s, VT_EV_UNDONE);
+			take(s, next, VT_EV_UNDONE);
 		else if (!force || !leaked(s, next))
 			break;
 		next++;

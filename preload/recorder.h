@@ -121,7 +121,6 @@ struct vt_recorder {
 	uint8_t *helper_stack;
 	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
-	uint64_t unseen;
 	uint64_t stuck; /* slot that a drain could not pass last time */
 	uint32_t stuck_tries;
 	uint64_t text_lo, text_hi; /* of this library */
@@ -138,13 +137,14 @@ void *vt_arena_alloc(size_t bytes);
 bool vt_arena_reserve(size_t bytes);
 long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off);
 long vt_own_memory(size_t len);
+long vt_own_madvise(void *p, size_t len, int advice);
 long vt_own_munmap(void *addr, size_t len);
 
 /* ring.c - slots. A claimed slot is finished by vt_slot_done. */
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index);
 void vt_slot_begin(struct vt_slot *s, uint64_t index);
 bool vt_slot_finish(struct vt_slot *s, uint64_t index);
-void vt_push_own(uint8_t kind, const uint64_t *a, long ret, uint32_t file);
+long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file);
 void vt_push(uint8_t kind, uint64_t arg, long ret);
 
 /* call.c - the one path of a recorded call. */
@@ -178,6 +178,12 @@ bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_se
 void vt_store_close(void);
 void *vt_journal_room(size_t bytes);
 void vt_journal_commit(size_t bytes);
+
+/* order.c - calls on one range that overlapped in time. */
+void vt_order_see(const struct vt_event *e, uint64_t index);
+bool vt_order_doubtful(uint64_t lo, uint64_t hi);
+void vt_order_settled(void);
+bool vt_event_range(const struct vt_event *e, struct vt_range *at, struct vt_range *from);
 
 /* drain.c - from the ring to the model and the chunk. Under the lock. */
 void vt_drain(bool force);

@@ -42,42 +42,72 @@ bool vt_slot_finish(struct vt_slot *s, uint64_t index)
 	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FINISHING);
 }
 
-static void push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint32_t stack,
-		 uint32_t file)
+static void fill(struct vt_slot *s, uint8_t kind, uint8_t flags, const uint64_t *a, uint64_t begin)
 {
-	if (!atomic_load_explicit(&vt.on, memory_order_relaxed))
-		return;
-	uint64_t index;
-	struct vt_slot *s = vt_slot_claim(0, &index);
-	if (!s) {
-		atomic_fetch_add(&vt.header->lost, 1);
-		return;
-	}
-	s->begin_tick = s->end_tick = vt_tick();
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		s->a[i] = a[i];
-	s->ret = ret;
+	s->begin_tick = begin;
 	s->tid = vt_self.tid;
-	s->stack = stack;
-	s->file = file;
+	s->stack = 0;
+	s->file = 0;
 	s->span = 0;
 	s->aux = 0;
 	s->kind = kind;
 	s->flags = flags;
+}
+
+static void done(struct vt_slot *s, uint64_t index, long ret)
+{
+	s->ret = ret;
+	s->end_tick = vt_tick();
 	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
 }
 
-/* An event of the recorder's own making: a mapping for itself. */
-void vt_push_own(uint8_t kind, const uint64_t *a, long ret, uint32_t file)
+static struct vt_slot *claim(uint64_t *index)
 {
-	push(kind, VT_EV_OWN, a, ret, 0, file);
+	if (!atomic_load_explicit(&vt.on, memory_order_relaxed))
+		return NULL;
+	struct vt_slot *s = vt_slot_claim(0, index);
+	if (!s)
+		atomic_fetch_add(&vt.header->lost, 1);
+	return s;
+}
+
+/*
+ * A system call that the recorder makes for itself, entered as such: a release before it is made,
+ * anything else after it. Returns what the kernel returned.
+ */
+long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file)
+{
+	struct vt_slot *s = NULL;
+	uint64_t index = 0, begin = vt_tick();
+	bool releases = vt_kind_releases(kind) && a[1];
+	if (releases && (s = claim(&index))) {
+		fill(s, kind, VT_EV_OWN, a, begin);
+		vt_slot_begin(s, index);
+	}
+	long ret = vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4],
+			   (long)a[5]);
+	if (!releases && !vt_is_error(ret) && (s = claim(&index))) {
+		fill(s, kind, VT_EV_OWN, a, begin);
+		s->file = file;
+	}
+	if (s && (!releases || vt_slot_finish(s, index)))
+		done(s, index, ret);
+	return ret;
 }
 
 /* An event that is no memory call: fork and the like. */
 void vt_push(uint8_t kind, uint64_t arg, long ret)
 {
-	uint64_t a[VT_MAX_ARGS] = { arg };
+	uint64_t a[VT_MAX_ARGS] = { arg }, index;
 	if (!vt_self.tid)
 		vt_thread_seen(&vt_self);
-	push(kind, 0, a, ret, vt_stack_id(), 0);
+	uint32_t stack = vt_stack_id();
+	struct vt_slot *s = claim(&index);
+	if (!s)
+		return;
+	fill(s, kind, 0, a, vt_tick());
+	s->stack = stack;
+	done(s, index, ret);
 }

@@ -41,6 +41,7 @@ static struct {
 	uint64_t seq_lo, ring_lo;
 	uint16_t part;
 	uint64_t end;      /* of the last area seen */
+	uint64_t end_tick; /* when the reading of maps ended */
 	unsigned threads;  /* of the process, this task included */
 	char line[4400];
 	size_t line_len;
@@ -201,6 +202,13 @@ static void line(const char *text)
 		return;
 	if (!snap.compare)
 		return;
+	/* Between two readings of the text an area may have grown down over what was read. */
+	if (a.start < snap.end) {
+		a.pgoff += (snap.end - a.start) >> VT_PAGE_SHIFT;
+		a.start = snap.end;
+	}
+	if (a.start >= a.end)
+		return;
 	compare_hole(snap.end, a.start);
 	compare_area(&a);
 	snap.end = a.end;
@@ -285,6 +293,7 @@ static void read_all(void *arg)
 		snap.failed = true;
 		return;
 	}
+	snap.end_tick = vt_tick();
 	if (snap.compare)
 		compare_hole(snap.end, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
 	if (!snap.store)
@@ -305,29 +314,31 @@ static void flux(uint64_t lo, uint64_t len)
 	snap.flux[snap.n_flux++] = (struct vt_range){ lo & ~(VT_PAGE_SIZE - 1), end };
 }
 
-/* The ranges of all calls that took their place since the reading began. */
-static void gather_flux(void)
+/*
+ * The ranges of all calls that were under way while maps was read: those that took their place
+ * since, up to where no call can have begun before the end of the reading. False when a slot up to
+ * head is taken and does not tell yet what for.
+ */
+static bool gather_flux(uint64_t head)
 {
 	snap.n_flux = 0;
 	snap.flux_overflow = false;
-	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 	for (uint64_t i = snap.ring_lo; i < head; i++) {
 		struct vt_slot *s = &vt.ring[i & vt.ring_mask];
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
-		if (state >> 2 != i || (state & 3) == VT_SLOT_FREE) {
-			snap.flux_overflow = true; /* taken, and not yet told what for */
-			return;
-		}
+		if (state >> 2 != i || (state & 3) == VT_SLOT_FREE)
+			return false;
+		if (s->begin_tick > snap.end_tick)
+			continue;
 		switch (s->kind) {
 		case VT_MMAP:
 			flux((uint64_t)s->ret, s->a[1]);
 			break;
 		case VT_MREMAP:
+			if ((state & 3) != VT_SLOT_DONE)
+				return false;
 			flux(s->a[0], s->a[1]);
-			if ((state & 3) == VT_SLOT_DONE)
-				flux((uint64_t)s->ret, s->a[2]);
-			else
-				snap.flux_overflow = true;
+			flux((uint64_t)s->ret, s->a[2]);
 			break;
 		case VT_BRK:
 		case VT_SHMAT:
@@ -338,6 +349,21 @@ static void gather_flux(void)
 			flux(s->a[0], s->a[1]);
 		}
 	}
+	return true;
+}
+
+/* Wait until every call that can matter has told what it was. */
+static bool know_flux(void)
+{
+	const struct timespec pause = { 0, 300000 };
+	for (int tries = 0; tries < 60; tries++) {
+		/* A call may be back from the kernel and not in the ring yet: give it time. */
+		if (snap.threads > 2 || tries)
+			vt_sys2(SYS_nanosleep, &pause, 0);
+		if (gather_flux(atomic_load_explicit(&vt.live->ring_head, memory_order_acquire)))
+			return !snap.flux_overflow;
+	}
+	return false;
 }
 
 static bool in_flux(const struct diff *d)
@@ -345,30 +371,35 @@ static bool in_flux(const struct diff *d)
 	for (size_t i = 0; i < snap.n_flux; i++)
 		if (d->lo < snap.flux[i].hi && snap.flux[i].lo < d->hi)
 			return true;
-	return snap.flux_overflow;
+	return false;
 }
 
-/* Differences that no call explains become events of their own. */
-static void judge(void)
+/*
+ * Differences that no call explains become events of their own. False when not all could be
+ * judged: another snapshot is needed.
+ */
+static bool judge(void)
 {
 	if (!snap.n_diffs)
-		return;
-	if (snap.threads > 2) {
-		/* A call may be back from the kernel and not in the ring yet: give it time. */
-		struct timespec ms = { 0, 1000000 };
-		vt_sys2(SYS_nanosleep, &ms, 0);
-	}
-	gather_flux();
+		return true;
+	if (!know_flux())
+		return false;
+	bool all = snap.n_diffs < MAX_DIFFS;
 	for (size_t i = 0; i < snap.n_diffs; i++) {
 		const struct diff *d = &snap.diffs[i];
-		if (in_flux(d))
+		if (in_flux(d)) {
+			all = false;
 			continue;
+		}
+		bool settles = vt_order_doubtful(d->lo, d->hi);
 		struct vt_event e = {
 			.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
 			.a = { d->lo, d->hi - d->lo },
 			.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
 			.tid = vt_self.tid,
-			.aux = d->growth ? VT_UNSEEN_STACK_GROWTH : VT_UNSEEN_CHANGE,
+			.aux = d->growth  ? VT_UNSEEN_STACK_GROWTH :
+			       settles ? VT_UNSEEN_ORDER :
+					 VT_UNSEEN_CHANGE,
 		};
 		if (d->mapped) {
 			e.a[2] = d->prot;
@@ -377,8 +408,8 @@ static void judge(void)
 			e.file = d->file;
 		}
 		vt_emit(&e);
-		vt.unseen += !d->growth;
 	}
+	return all;
 }
 
 static void begin(uint8_t reason, bool store, bool adopt)
@@ -414,11 +445,13 @@ void vt_snapshot(uint8_t reason)
 	if (!vt_outside(read_all, NULL) || snap.failed)
 		return;
 	vt.snapshots++;
-	judge();
+	bool all = judge();
+	if (all)
+		vt_order_settled();
 	vt_seal();
 	if (vt.options.snapshot_every)
 		vt.next_interval = vt.next_seq + vt.options.snapshot_every;
-	vt.heal_wanted = false;
+	vt.heal_wanted = !all;
 	uint64_t cost = vt_clock_ns(CLOCK_MONOTONIC) - started;
 	uint64_t pause = cost * 20 > HEAL_PAUSE_NS ? cost * 20 : HEAL_PAUSE_NS;
 	vt.heal_not_before = started + cost + pause - vt.start_ns;

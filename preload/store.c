@@ -169,7 +169,7 @@ static uint64_t extend(int fd, uint64_t live_size)
  */
 static bool allocate(void *at, uint64_t size)
 {
-	long ret = vt_sys3(SYS_madvise, at, size, MADV_POPULATE_WRITE);
+	long ret = vt_own_madvise(at, size, MADV_POPULATE_WRITE);
 	return ret == 0 || ret == -EINVAL;
 }
 
@@ -214,8 +214,8 @@ static void *map(void *at, uint64_t size, int fd, uint64_t off)
 	if (vt_is_error(p))
 		return NULL;
 	/* Without MADV_RANDOM a first touch reads, and zeroes, 128 KiB around it. */
-	vt_sys3(SYS_madvise, p, size, MADV_RANDOM);
-	vt_sys3(SYS_madvise, p, size, MADV_DONTFORK);
+	vt_own_madvise((void *)p, size, MADV_RANDOM);
+	vt_own_madvise((void *)p, size, MADV_DONTFORK);
 	if (vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + size };
 	return (void *)p;
@@ -322,17 +322,12 @@ static bool slide(void)
 	uint64_t off = vt.window_off + vt.window_size - 4096;
 	if (off + vt.window_size > vt.frames_limit)
 		return false;
-	long p = vt_sys4(SYS_mremap, last, 0, vt.window_size, MREMAP_MAYMOVE);
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
+	long p = vt_own_call(VT_MREMAP, SYS_mremap, a, vt.own_file);
 	if (vt_is_error(p))
 		return false;
-	uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
-	vt_push_own(VT_MREMAP, a, p, vt.own_file);
-	a[0] = (uint64_t)p;
-	a[1] = vt.window_size;
-	a[2] = MADV_RANDOM;
-	vt_push_own(VT_MADVISE, a, vt_sys3(SYS_madvise, p, vt.window_size, MADV_RANDOM), 0);
-	a[2] = MADV_DONTFORK;
-	vt_push_own(VT_MADVISE, a, vt_sys3(SYS_madvise, p, vt.window_size, MADV_DONTFORK), 0);
+	vt_own_madvise((void *)p, vt.window_size, MADV_RANDOM);
+	vt_own_madvise((void *)p, vt.window_size, MADV_DONTFORK);
 	vt_own_munmap(vt.window, vt.window_size);
 	vt.window = (uint8_t *)p;
 	vt.window_off = off;

@@ -119,6 +119,7 @@ enum vt_unseen {
 	VT_UNSEEN_CHANGE,       /* a change nobody saw: an inline system call, another process */
 	VT_UNSEEN_STACK_GROWTH, /* the kernel grew a stack */
 	VT_UNSEEN_BEFORE_START, /* settled at the first snapshot */
+	VT_UNSEEN_ORDER,        /* calls that overlapped in time: the kernel's view tells which won */
 };
 
 /*

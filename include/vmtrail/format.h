@@ -29,6 +29,7 @@
 #define VMTRAIL_FORMAT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define VT_MAGIC "VMTRAIL\n"
@@ -136,7 +137,7 @@ enum vt_def_type {
 #define VT_MAX_STACK 64
 
 /* State of a ring slot: index << 2 | this. A slot of another index is an older round's. */
-enum { VT_SLOT_FREE, VT_SLOT_BEGUN, VT_SLOT_DONE };
+enum { VT_SLOT_FREE, VT_SLOT_BEGUN, VT_SLOT_DONE, VT_SLOT_FINISHING };
 
 /* One event in the live ring, raw: written by the calling thread itself, without a lock. */
 struct vt_slot {
@@ -165,22 +166,20 @@ struct vt_live {
 	uint64_t next_seq; /* seq of the first event that is in no frame yet */
 };
 
-/* CRC-32C (Castagnoli), bitwise reflected, as in iSCSI; crc is 0 at first. */
+/* CRC-32C (Castagnoli), reflected, as in iSCSI, by half bytes; crc is 0 at first. */
 static inline uint32_t vt_crc32(uint32_t crc, const void *data, size_t n)
 {
+	static const uint32_t half[16] = {
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+		0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+	};
 	const uint8_t *p = data;
 	crc = ~crc;
-#if defined(__SSE4_2__)
-	for (; n >= 8; n -= 8, p += 8) {
-		uint64_t v;
-		__builtin_memcpy(&v, p, 8);
-		crc = (uint32_t)__builtin_ia32_crc32di(crc, v);
-	}
-#endif
 	while (n--) {
 		crc ^= *p++;
-		for (int k = 0; k < 8; k++)
-			crc = (crc >> 1) ^ (0x82f63b78u & -(crc & 1));
+		crc = crc >> 4 ^ half[crc & 15];
+		crc = crc >> 4 ^ half[crc & 15];
 	}
 	return ~crc;
 }

@@ -215,8 +215,9 @@ int vt_model_apply(struct vt_model *m, const struct vt_event *ev, struct vt_effe
 /*
  * Settle the boundaries by a snapshot: vmas is the kernel's list, sorted. Every undetermined
  * boundary becomes what the list shows. Where a determined boundary differs from the list it is
- * corrected too and counted. Bytes are not changed. Boundaries inside [lo, hi) pairs of flux are
- * settled without being counted. Returns the number of determined boundaries that were wrong.
+ * corrected too and counted. Bytes are not changed. Boundaries inside the ranges of flux, where
+ * calls were under way, are not counted and stay undetermined. Returns the number of determined
+ * boundaries that were wrong.
  */
 struct vt_range {
 	uint64_t lo, hi;

@@ -87,8 +87,10 @@ static void advise(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
 {
 	const struct advice *v = arg;
 	(void)anon;
-	if (!refuses(a->m, x, v) && !(x->flags & v->spared))
-		c->flags = (c->flags & ~v->clear) | v->set;
+	if (refuses(a->m, x, v) || x->flags & v->spared)
+		return;
+	c->flags = (c->flags & ~v->clear) | v->set;
+	c->decides = v->clear | v->set;
 }
 
 /* Where a failed call ended: at the first area that refuses it. */

@@ -210,6 +210,7 @@ static void seal(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, s
 	(void)anon;
 	(void)arg;
 	c->flags |= VT_VM(SEALED);
+	c->decides = VT_VM(SEALED);
 }
 
 int vt_apply_mseal(struct vt_apply *a)

@@ -174,24 +174,25 @@ struct piece {
 	bool left_inside, right_inside; /* the area goes on before, after it */
 	uint32_t anon;
 	bool touchable; /* before the change */
+	bool doubtful;  /* it may have been so before: then the kernel did nothing */
 };
 
-static void change_identity(struct vt_extent *x, bool account_unsure, uint32_t number)
+/* What is not known of x any more, or still, after a change. */
+static void change_identity(struct vt_extent *x, const struct vt_change *c, uint32_t number)
 {
 	uint32_t unsure = x->identity & VT_ID_UNSURE & ~VT_ID_ACCOUNT;
-	if (account_unsure)
+	if (c->account_unsure)
 		unsure |= VT_ID_ACCOUNT;
-	else if (!(x->identity & VT_ID_ACCOUNT))
-		return;
+	if (c->decides & VT_VM(LOCKED))
+		unsure &= ~VT_ID_LOCKED;
 	x->identity = unsure || x->file ? unsure | number : 0;
 }
 
 static void change_extents(struct vt_apply *a, const struct piece *p, const struct vt_change *c)
 {
 	struct vt_model *m = a->m;
-	uint32_t number = 0;
-	if (c->account_unsure || p->first->identity & VT_ID_ACCOUNT)
-		number = vt_identity_new(m);
+	bool charge = c->account_unsure != !!(p->first->identity & VT_ID_ACCOUNT);
+	uint32_t number = charge || p->doubtful ? vt_identity_new(m) : 0;
 	for (struct vt_extent *x = p->first; x != p->after; x = vt_extent_next(x)) {
 		if (m->observe)
 			m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_CHANGED);
@@ -201,7 +202,7 @@ static void change_extents(struct vt_apply *a, const struct piece *p, const stru
 		x->name = c->name;
 		x->pkey = c->pkey;
 		if (number)
-			change_identity(x, c->account_unsure, number);
+			change_identity(x, c, number);
 		vt_charge(m, x, vt_extent_pages(x));
 	}
 }
@@ -218,44 +219,55 @@ static void freeze(struct vt_apply *a, const struct piece *p)
 	vt_anon_set_area(p->first, label);
 }
 
-/* vma_merge_existing_range after the piece has changed: its two boundaries and its label. */
-static void settle_piece(struct vt_apply *a, const struct piece *p)
+/* vma_merge_existing_range: the piece's two boundaries, it being changed already. */
+static struct verdict merge_existing(const struct vt_model *m, const struct piece *p)
 {
-	struct vt_model *m = a->m;
 	struct vt_extent *prev = p->left_inside ? NULL : vt_adjacent_prev(p->first);
 	struct vt_extent *next = p->after;
 	if (p->right_inside || (next && next->start != p->last->end))
 		next = NULL;
-	enum vt_boundary lb = VT_BOUNDARY_SPLIT, rb = VT_BOUNDARY_SPLIT;
 	bool whole = !p->left_inside && !p->right_inside;
 	if (whole && !vt_can_remove(m, p->first))
 		prev = next = NULL;
-	if (prev)
-		lb = vt_can_merge(m, vt_side_of(m, prev),
-				  (struct vt_side){ p->first, p->anon, p->touchable });
-	if (next)
-		rb = vt_can_merge(m, (struct vt_side){ p->last, p->anon, p->touchable },
-				  vt_side_of(m, next));
-	if (lb != VT_BOUNDARY_SPLIT && rb != VT_BOUNDARY_SPLIT)
-		rb = vt_merge_right(m, vt_side_of(m, prev), lb, vt_side_of(m, next), rb);
+	struct verdict v = ask(m, prev, (struct vt_side){ p->first, p->anon, p->touchable },
+			       (struct vt_side){ p->last, p->anon, p->touchable }, next);
+	if (!p->doubtful)
+		return v;
+	/* if nothing was changed, nothing was split or merged either */
+	if (p->left_inside || v.left != p->first->boundary)
+		v.left = VT_BOUNDARY_UNDETERMINED;
+	if (p->right_inside || (p->after && v.right != p->after->boundary))
+		v.right = VT_BOUNDARY_UNDETERMINED;
+	return v;
+}
 
+/* Both sides of a cut through an area keep its label. */
+static void label_cuts(struct vt_apply *a, const struct piece *p)
+{
 	p->first->anon = p->last->anon = p->anon;
-	if (p->left_inside) {
+	if (p->left_inside)
 		vt_extent_prev(p->first)->anon = p->anon;
-		a->fx->splits++;
-	}
-	if (p->right_inside) {
+	if (p->right_inside)
 		p->after->anon = p->anon;
-		a->fx->splits++;
-	}
+	if (!p->doubtful)
+		a->fx->splits += (uint32_t)p->left_inside + p->right_inside;
+}
+
+/* Set the boundaries and labels of a piece that has changed. */
+static void settle_piece(struct vt_apply *a, const struct piece *p)
+{
+	struct vt_model *m = a->m;
+	struct verdict v = merge_existing(m, p);
+
+	label_cuts(a, p);
 	vt_set_boundary(m, p->first, VT_BOUNDARY_SPLIT);
 	if (p->after)
 		vt_set_boundary(m, p->after, VT_BOUNDARY_SPLIT);
-	if (lb != VT_BOUNDARY_SPLIT)
-		vt_join(a, p->first, lb);
-	if (rb != VT_BOUNDARY_SPLIT)
-		vt_join(a, p->after, rb);
-	bool doubtful = lb == VT_BOUNDARY_UNDETERMINED || rb == VT_BOUNDARY_UNDETERMINED;
+	if (v.left != VT_BOUNDARY_SPLIT && vt_adjacent_prev(p->first))
+		vt_join(a, p->first, v.left);
+	if (v.right != VT_BOUNDARY_SPLIT && p->after && vt_adjacent_prev(p->after))
+		vt_join(a, p->after, v.right);
+	bool doubtful = v.left == VT_BOUNDARY_UNDETERMINED || v.right == VT_BOUNDARY_UNDETERMINED;
 	if (p->touchable && !vt_anon_touchable(m, p->first) && !doubtful && p->anon &&
 	    !(p->anon & VT_ANON_TOUCHED))
 		freeze(a, p);
@@ -264,8 +276,11 @@ static void settle_piece(struct vt_apply *a, const struct piece *p)
 
 static struct vt_change change_of(const struct vt_extent *x)
 {
-	return (struct vt_change){ x->flags, x->policy, x->name, x->pkey,
-				   x->identity & VT_ID_ACCOUNT };
+	return (struct vt_change){ .flags = x->flags,
+				   .policy = x->policy,
+				   .name = x->name,
+				   .pkey = x->pkey,
+				   .account_unsure = x->identity & VT_ID_ACCOUNT };
 }
 
 static bool same_change(const struct vt_change *a, const struct vt_change *b)
@@ -292,12 +307,15 @@ int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn c
 		uint32_t anon = vt_anon_of_area(x);
 		struct vt_change old = change_of(x), c = old;
 		change(a, x, anon, &c, arg);
-		if (same_change(&old, &c)) {
+		bool open = vt_extent_unsure_flags(x) & c.decides;
+		if (same_change(&old, &c) && !open) {
 			x = vt_extent_next(vt_area_tail(x));
 			continue;
 		}
 		changed = true;
 		struct piece p = { .anon = anon, .touchable = vt_anon_touchable(m, x) };
+		old.flags ^= (old.flags ^ c.flags) & vt_extent_unsure_flags(x);
+		p.doubtful = open && same_change(&old, &c);
 		if (x->start < lo) {
 			if (vt_cut(m, lo))
 				return -ENOMEM;

@@ -184,6 +184,7 @@ struct vt_change {
 	uint16_t policy, name;
 	uint8_t pkey;
 	bool account_unsure; /* VM_ACCOUNT depends on touched pages from now on */
+	uint32_t decides;    /* flags that are known afterwards, whatever they were */
 };
 /* Fills c for the area that x belongs to, whose label is anon; c holds what it has now. */
 typedef void (*vt_change_fn)(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,

@@ -27,6 +27,7 @@ static void lock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, s
 	    x->special == VT_SPECIAL_VSYSCALL)
 		return;
 	c->flags = (x->flags & ~(uint32_t)VT_VM_LOCKED_MASK) | *(const uint32_t *)arg;
+	c->decides = VT_VM_LOCKED_MASK;
 }
 
 static int lock_range(struct vt_apply *a, uint32_t flags)

@@ -129,7 +129,10 @@ static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
 int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
 	/* a file refused early (no execution on its file system, write seals) looks the same */
-	bool file = a->ev->kind == VT_MMAP && !(a->ev->a[3] & MAP_ANONYMOUS);
+	const struct vt_event *ev = a->ev;
+	bool file = ev->kind == VT_MMAP && !(ev->a[3] & MAP_ANONYMOUS) &&
+		    (ev->a[2] & PROT_EXEC ||
+		     (ev->a[2] & PROT_WRITE && (ev->a[3] & MAP_TYPE_MASK) != MAP_PRIVATE));
 	enum vt_boundary split = file ? VT_BOUNDARY_UNDETERMINED : VT_BOUNDARY_SPLIT;
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, lo);

@@ -185,6 +185,17 @@ static bool in_flux(const struct vt_range *flux, size_t n, uint64_t addr)
 	return false;
 }
 
+/*
+ * A call was changing this place while the list was read, which may show it before or after: what
+ * the list says of the boundary may be over already. It stays open where the two could be one area.
+ */
+static void leave_open(struct vt_model *m, struct vt_extent *x)
+{
+	struct vt_extent *prev = vt_adjacent_prev(x);
+	if (vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
+		vt_set_boundary(m, x, VT_BOUNDARY_UNDETERMINED);
+}
+
 uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n,
 			 const struct vt_range *flux, size_t n_flux, uint64_t *settled)
 {
@@ -196,8 +207,10 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 		const struct vt_vma *v = &vmas[i];
 		struct vt_extent *x = vt_model_find(m, v->start);
 		/* an area begins here, in the middle of what the model holds as one */
-		if (x && x->start < v->start) {
-			wrong += !in_flux(flux, n_flux, v->start);
+		if (x && x->start < v->start && in_flux(flux, n_flux, v->start)) {
+			x = vt_extent_next(x);
+		} else if (x && x->start < v->start) {
+			wrong++;
 			if (vt_cut(m, v->start))
 				break;
 			x = vt_model_find(m, v->start);
@@ -210,10 +223,14 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 			    x->start == v->start ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_MERGED;
 			if (x->boundary == b || !vt_adjacent_prev(x))
 				continue;
+			if (in_flux(flux, n_flux, x->start)) {
+				leave_open(m, x);
+				continue;
+			}
 			if (x->boundary == VT_BOUNDARY_UNDETERMINED)
 				cleared++;
 			else
-				wrong += !in_flux(flux, n_flux, x->start);
+				wrong++;
 			if (x->boundary == VT_BOUNDARY_MERGED) {
 				uint32_t anon = vt_anon_of_area(x);
 				vt_extent_prev(x)->anon = x->anon = anon;
