@@ -37,13 +37,14 @@ static uint32_t complete_flags(const struct vt_model *m, const struct vt_vma *v,
 }
 
 /* What was entered may be a part of one area: it may be joined with what touches it. */
-static void doubt_edges(struct vt_model *m, struct vt_extent *x)
+static void doubt_edges(struct vt_apply *a, struct vt_extent *x)
 {
+	struct vt_model *m = a->m;
 	struct vt_extent *prev = vt_adjacent_prev(x), *next = vt_adjacent_next(x);
 	if (prev && vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
-		vt_set_boundary(m, x, VT_BOUNDARY_UNDETERMINED);
+		vt_join(a, x, VT_BOUNDARY_UNDETERMINED);
 	if (next && vt_can_merge(m, vt_side_of(m, x), vt_side_of(m, next)) != VT_BOUNDARY_SPLIT)
-		vt_set_boundary(m, next, VT_BOUNDARY_UNDETERMINED);
+		vt_join(a, next, VT_BOUNDARY_UNDETERMINED);
 }
 
 /* Link a new extent as v shows it; the place must be free. */
@@ -79,7 +80,7 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 	if (next)
 		vt_set_boundary(m, next, VT_BOUNDARY_SPLIT);
 	if (v->undetermined)
-		doubt_edges(m, x);
+		doubt_edges(a, x);
 	return x;
 }
 
@@ -189,11 +190,16 @@ static bool in_flux(const struct vt_range *flux, size_t n, uint64_t addr)
  * A call was changing this place while the list was read, which may show it before or after: what
  * the list says of the boundary may be over already. It stays open where the two could be one area.
  */
-static void leave_open(struct vt_model *m, struct vt_extent *x)
+static void leave_open(struct vt_apply *a, struct vt_extent *x)
 {
+	struct vt_model *m = a->m;
 	struct vt_extent *prev = vt_adjacent_prev(x);
+	if (x->boundary == VT_BOUNDARY_MERGED) {
+		prev->anon = x->anon = vt_anon_of_area(x);
+		vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
+	}
 	if (vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
-		vt_set_boundary(m, x, VT_BOUNDARY_UNDETERMINED);
+		vt_join(a, x, VT_BOUNDARY_UNDETERMINED);
 }
 
 uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n,
@@ -224,7 +230,7 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 			if (x->boundary == b || !vt_adjacent_prev(x))
 				continue;
 			if (in_flux(flux, n_flux, x->start)) {
-				leave_open(m, x);
+				leave_open(&a, x);
 				continue;
 			}
 			if (x->boundary == VT_BOUNDARY_UNDETERMINED)
