@@ -391,26 +391,27 @@ static size_t note_boundaries(const struct fuzz_worker *w)
 	return n;
 }
 
-/* The first boundary outside flux that was determined and that settling has changed; 0: none. */
-static uint64_t find_wrong(const struct fuzz_worker *w, size_t n, const struct vt_range *flux,
-			   size_t n_flux)
+/* The first boundary that was determined and that settling has changed, out of the exempt ranges.
+ */
+static uint64_t find_wrong(const struct fuzz_worker *w, size_t n, const struct vt_range *exempt,
+			   size_t n_exempt)
 {
 	size_t i = 0;
 	for (const struct vt_extent *x = vt_model_first(&w->model); x; x = vt_extent_next(x)) {
-		bool exempt = false;
-		for (size_t k = 0; k < n_flux; k++)
-			exempt |= x->start >= flux[k].lo && x->start < flux[k].hi;
+		bool free = false;
+		for (size_t k = 0; k < n_exempt; k++)
+			free |= x->start >= exempt[k].lo && x->start < exempt[k].hi;
 		while (i < n && shared->noted[i].addr < x->start)
 			i++;
 		bool was_there = i < n && shared->noted[i].addr == x->start;
 		uint8_t was = was_there ? shared->noted[i].boundary : VT_BOUNDARY_MERGED;
-		if (!exempt && was != VT_BOUNDARY_UNDETERMINED && was != x->boundary)
+		if (!free && was != VT_BOUNDARY_UNDETERMINED && was != x->boundary)
 			return x->start;
 	}
 	return 0;
 }
 
-bool settle(struct fuzz_worker *w, const struct vt_range *flux, size_t n_flux)
+bool settle(struct fuzz_worker *w, const struct vt_range *exempt, size_t n_exempt)
 {
 	uint64_t settled = 0;
 	size_t n = kernel_areas(shared->areas, KERNEL_AREAS, false), m = 0;
@@ -426,10 +427,10 @@ bool settle(struct fuzz_worker *w, const struct vt_range *flux, size_t n_flux)
 						     .special = k->special };
 	}
 	size_t noted = note_boundaries(w);
-	uint64_t wrong = vt_model_settle(&w->model, shared->vmas, m, flux, n_flux, &settled);
+	uint64_t wrong = vt_model_settle(&w->model, shared->vmas, m, NULL, 0, &settled);
 	shared->stats.settled += settled;
-	uint64_t at = wrong ? find_wrong(w, noted, flux, n_flux) : 0;
-	if (wrong && check_on(CHECK_BOUNDARIES))
+	uint64_t at = wrong ? find_wrong(w, noted, exempt, n_exempt) : 0;
+	if (at && check_on(CHECK_BOUNDARIES))
 		return fail_at(w, CHECK_BOUNDARIES, at,
 			       "vt_model_settle: %lu boundaries wrong, one of them at %lx", wrong,
 			       at);

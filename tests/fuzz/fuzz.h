@@ -233,7 +233,8 @@ bool same_as_area(const struct fuzz_worker *w, const struct kernel_area *k, uint
 		  uint64_t hi);
 bool compare_tree(struct fuzz_worker *w);
 bool compare_flags_and_totals(struct fuzz_worker *w);
-bool settle(struct fuzz_worker *w, const struct vt_range *flux, size_t n_flux);
+/* Take the kernel's boundaries; in the exempt ranges the model may have been wrong. */
+bool settle(struct fuzz_worker *w, const struct vt_range *exempt, size_t n_exempt);
 /* compare.c: note a failure; lists both sides' areas around addr. Returns false. */
 bool fail_at(struct fuzz_worker *w, enum fuzz_check check, uint64_t addr, const char *what, ...)
     __attribute__((format(printf, 4, 5)));
