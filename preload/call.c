@@ -138,8 +138,18 @@ static void abandon(struct vt_pending *p)
 /* At the end of the process: a pending call of this thread does not come back. */
 void vt_call_abandon(void)
 {
-	if (vt_self.pending.frame)
-		abandon(&vt_self.pending);
+	if (vt_self.pending && vt_self.pending->frame)
+		abandon(vt_self.pending);
+}
+
+/* Whether another thread is still in a call that it began before the given tick. Under the lock. */
+bool vt_call_under_way(uint64_t before)
+{
+	for (struct vt_pending *p = vt.threads; p; p = p->next)
+		if (p != vt_self.pending && *(void *volatile *)&p->frame &&
+		    *(volatile uint64_t *)&p->begin <= before)
+			return true;
+	return false;
 }
 
 /* A call as the program makes it; never read back from where a handler could have been. */
@@ -159,7 +169,6 @@ static long releasing(struct vt_pending *p, const struct call *c)
 {
 	uint64_t index;
 	struct vt_slot *s = claim(&index);
-	p->begin = vt_tick();
 	if (vt_likely(s)) {
 		p->index = index;
 		fill(s, p, 0);
@@ -183,9 +192,9 @@ static long releasing(struct vt_pending *p, const struct call *c)
 /* Any other call: it has its place after the kernel acted. */
 static long taking(struct vt_pending *p, const struct call *c)
 {
-	p->file = file_of(p->kind, p->a);
+	if ((p->file = file_of(p->kind, p->a)))
+		p->begin = vt_tick();
 	uint64_t seen = head();
-	p->begin = vt_tick();
 	long ret = make(c);
 	uint64_t end = vt_tick();
 	if (p->kind == VT_MMAP && !p->file)
@@ -206,6 +215,7 @@ static inline void stage(struct vt_pending *p, const struct call *c)
 	p->frame = __builtin_frame_address(0);
 	atomic_signal_fence(memory_order_seq_cst);
 	p->kind = VT_KIND_COUNT;
+	p->begin = vt_tick();
 	p->index = 0;
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		p->a[i] = (uint64_t)c->a[i];
@@ -271,7 +281,6 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}
 	struct vt_thread *t = &vt_self;
-	struct vt_pending *p = &t->pending;
 	int saved = errno;
 	if (vt_unlikely(!atomic_load_explicit(vt.fork_guard, memory_order_relaxed))) {
 		vt_after_fork();
@@ -280,6 +289,11 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 	}
 	if (vt_unlikely(!t->tid || t->name_stale))
 		vt_thread_seen(t);
+	struct vt_pending *p = t->pending;
+	if (vt_unlikely(!p)) {
+		atomic_fetch_add(&vt.header->lost, 1);
+		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
+	}
 	vt_drain_for_room();
 	if (vt_unlikely(p->frame) && vt_abandoned(p->frame))
 		abandon(p);

@@ -341,6 +341,31 @@ uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t 
 	return e ? e->id : 0;
 }
 
+/*
+ * A record for a thread's pending call: that of a thread that is gone, or a new one. Under the
+ * lock. Each new thread looks at two records, so that they stay about as many as threads live.
+ */
+static struct vt_pending *pending_record(uint32_t tid)
+{
+	for (int i = 0; i < 2 && vt.threads; i++) {
+		struct vt_pending *p = vt.thread_hand ? vt.thread_hand : vt.threads;
+		vt.thread_hand = p->next;
+		if (!p->frame && p->tid != tid &&
+		    vt_sys3(SYS_tgkill, vt.pid, p->tid, 0) == -3 /* ESRCH */) {
+			p->tid = tid;
+			return p;
+		}
+	}
+	struct vt_pending *p = vt_arena_alloc(sizeof(*p));
+	if (!p)
+		return NULL;
+	p->kind = VT_KIND_COUNT;
+	p->tid = tid;
+	p->next = vt.threads;
+	vt.threads = p;
+	return p;
+}
+
 /* A thread's first event, or the first after its name may have changed. */
 void vt_thread_seen(struct vt_thread *t)
 {
@@ -356,6 +381,10 @@ void vt_thread_seen(struct vt_thread *t)
 	vt_put_str(&b, name, strnlen(name, 16));
 	vt_lock();
 	define(VT_DEF_THREAD, &b, body);
+	if (!t->pending)
+		t->pending = pending_record(t->tid);
+	else
+		t->pending->tid = t->tid;
 	vt_unlock();
 }
 

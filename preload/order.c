@@ -13,16 +13,20 @@
 #include "recorder.h"
 
 #define RECENT 64    /* calls remembered; a span that reaches further back counts as doubtful */
+#define LONG 32      /* releases under way for longer than that, remembered until they are over */
 #define DOUBTFUL 64  /* ranges; when they run out, they are joined */
 
+struct call {
+	uint64_t index;
+	uint32_t span;
+	bool releases;
+	struct vt_range at, from;
+};
+
 static struct {
-	struct {
-		uint64_t index;
-		uint32_t span;
-		bool releases;
-		struct vt_range at, from;
-	} recent[RECENT];
+	struct call recent[RECENT], slow[LONG];
 	uint64_t n;
+	uint32_t n_slow;
 	struct vt_range doubtful[DOUBTFUL];
 	uint32_t n_doubtful;
 } order;
@@ -84,31 +88,51 @@ static void doubt(struct vt_range r)
 	last->hi = r.hi > last->hi ? r.hi : last->hi;
 }
 
+/* Two calls that overlapped in time: what both touch is doubtful. */
+static void compare(const struct call *a, const struct call *b)
+{
+	if (overlap(a->at, b->at) || overlap(a->at, b->from))
+		doubt(a->at);
+	if (overlap(a->from, b->at) || overlap(a->from, b->from))
+		doubt(a->from);
+}
+
+static void compare_with_slow(const struct call *c)
+{
+	for (uint32_t i = 0; i < order.n_slow;) {
+		struct call *s = &order.slow[i];
+		if (s->index + s->span < c->index) {
+			*s = order.slow[--order.n_slow];
+			continue;
+		}
+		compare(c, s);
+		i++;
+	}
+}
+
 /* Look at an event that takes its place in the model; index: of its slot. */
 void vt_order_see(const struct vt_event *e, uint64_t index)
 {
-	struct vt_range at, from;
-	if (!vt_event_range(e, &at, &from))
+	struct call c = { .index = index, .span = e->span, .releases = vt_kind_releases(e->kind) };
+	if (!vt_event_range(e, &c.at, &c.from))
 		return;
-	bool releases = vt_kind_releases(e->kind);
+	if (order.n_slow)
+		compare_with_slow(&c);
 	for (uint64_t i = 0; i < RECENT && i < order.n; i++) {
-		__typeof__(&order.recent[0]) r = &order.recent[(order.n - 1 - i) % RECENT];
+		const struct call *r = &order.recent[(order.n - 1 - i) % RECENT];
 		uint64_t distance = index - r->index;
-		bool together = (!releases && e->span >= distance) ||
-				(r->releases && r->span >= distance);
-		if (!together)
-			continue;
-		if (overlap(at, r->at) || overlap(at, r->from))
-			doubt(at);
-		if (overlap(from, r->at) || overlap(from, r->from))
-			doubt(from);
+		if ((!c.releases && c.span >= distance) || (r->releases && r->span >= distance))
+			compare(&c, r);
 	}
-	__typeof__(&order.recent[0]) mine = &order.recent[order.n++ % RECENT];
-	mine->index = index;
-	mine->span = e->span;
-	mine->releases = releases;
-	mine->at = at;
-	mine->from = from;
+	if (!c.releases && c.span > RECENT) {
+		doubt(c.at);
+		doubt(c.from);
+	}
+	if (c.releases && c.span > RECENT && order.n_slow < LONG)
+		order.slow[order.n_slow++] = c;
+	else if (c.releases && c.span > RECENT)
+		doubt(c.at);
+	order.recent[order.n++ % RECENT] = c;
 }
 
 /* Whether [lo, hi) touches a range whose order is in doubt. */

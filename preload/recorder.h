@@ -28,6 +28,8 @@
  * undone. A nested call saves the outer one and puts it back.
  */
 struct vt_pending {
+	struct vt_pending *next; /* of all threads' */
+	uint32_t tid;
 	void *frame;    /* of vt_call; NULL: no call is pending */
 	uint64_t index; /* of its slot, 0: none taken yet */
 	uint64_t a[VT_MAX_ARGS];
@@ -41,7 +43,7 @@ struct vt_thread {
 	uint32_t tid;       /* 0: not seen yet */
 	bool name_stale;    /* the thread's name may have changed */
 	void *unwind_frame; /* frame that is inside the unwinder; NULL: none, see stack.c */
-	struct vt_pending pending;
+	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
 
@@ -113,6 +115,7 @@ struct vt_recorder {
 	uint64_t snapshot_served, next_interval, heal_not_before, heal_cost;
 	bool heal_wanted;
 	bool single; /* no other thread can be there: the constructor, a fresh child */
+	struct vt_pending *threads, *thread_hand; /* all pending records; where the next is sought */
 	struct vt_stack_entry *stacks; /* uthash */
 	uint32_t n_stacks, generation;
 	struct vt_file_entry *files; /* uthash by id and by identity */
@@ -150,6 +153,7 @@ void vt_push(uint8_t kind, uint64_t arg, long ret);
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 void vt_call_abandon(void);
+bool vt_call_under_way(uint64_t before);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
 /* stack.c */

@@ -356,10 +356,12 @@ static bool gather_flux(uint64_t head)
 static bool know_flux(void)
 {
 	const struct timespec pause = { 0, 300000 };
-	for (int tries = 0; tries < 60; tries++) {
+	for (int tries = 0; tries < 100; tries++) {
 		/* A call may be back from the kernel and not in the ring yet: give it time. */
-		if (snap.threads > 2 || tries)
+		if (vt_call_under_way(snap.end_tick)) {
 			vt_sys2(SYS_nanosleep, &pause, 0);
+			continue;
+		}
 		if (gather_flux(atomic_load_explicit(&vt.live->ring_head, memory_order_acquire)))
 			return !snap.flux_overflow;
 	}

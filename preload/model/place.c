@@ -31,13 +31,13 @@ static uint64_t start_gap(const struct vt_model *m, const struct vt_extent *x)
 	return x->start > gap ? x->start - gap : 0;
 }
 
-/* The free range before x, its guard gap left out, within the search. */
-static bool gap_before(const struct vt_model *m, const struct search *s, const struct vt_extent *x,
-		       uint64_t *lo, uint64_t *hi)
+/* The free range before x within the search; false: shorter than is asked of a gap. */
+static bool gap_before(const struct search *s, const struct vt_extent *x, uint64_t *lo,
+		       uint64_t *hi)
 {
 	*lo = vt_max(x->start - vt_tree_gap(x), s->low);
-	*hi = vt_min(start_gap(m, x), s->high);
-	return *hi > *lo && *hi - *lo >= s->length;
+	*hi = vt_min(x->start, s->high);
+	return *hi > *lo && *hi - *lo >= s->length + s->align_mask;
 }
 
 static uint64_t lowest_in(const struct search *s, uint64_t lo, uint64_t hi)
@@ -124,44 +124,58 @@ static struct vt_extent *prev_fit(struct vt_extent *x, uint64_t length)
 	return NULL;
 }
 
-/* unmapped_area: the lowest place. */
-static uint64_t unmapped_area(const struct vt_model *m, const struct search *s)
+/*
+ * unmapped_area: the lowest place. Where it would reach into a stack's guard gap the kernel begins
+ * again above that stack.
+ */
+static uint64_t unmapped_area(const struct vt_model *m, const struct search *asked)
 {
-	struct vt_extent *x = vt_model_find(m, s->low);
-	if (x && x->start <= s->low)
+	struct search s = *asked;
+	uint64_t want = s.length + s.align_mask;
+	struct vt_extent *x = vt_model_find(m, s.low);
+	if (x && x->start <= s.low)
 		x = vt_extent_next(x);
-	for (; x && x->start - vt_tree_gap(x) < s->high; x = next_fit(x, s->length)) {
+	while (x && x->start - vt_tree_gap(x) < s.high) {
 		uint64_t lo, hi;
-		if (!gap_before(m, s, x, &lo, &hi))
+		if (!gap_before(&s, x, &lo, &hi)) {
+			x = next_fit(x, want);
 			continue;
-		uint64_t at = lowest_in(s, lo, hi);
-		if (at != NOWHERE)
+		}
+		uint64_t at = lowest_in(&s, lo, hi);
+		if (start_gap(m, x) >= at + s.length - 1)
 			return at;
+		s.low = vt_area_tail(x)->end;
+		x = vt_extent_next(vt_area_tail(x));
 	}
 	struct vt_extent *last = vt_model_last(m);
-	uint64_t lo = vt_max(last ? last->end : 0, s->low);
-	return lo < s->high ? lowest_in(s, lo, s->high) : NOWHERE;
+	uint64_t lo = vt_max(last ? last->end : 0, s.low);
+	return lo + want <= s.high ? lowest_in(&s, lo, s.high) : NOWHERE;
 }
 
-/* unmapped_area_topdown: the highest place. */
-static uint64_t unmapped_area_topdown(const struct vt_model *m, const struct search *s)
+/*
+ * unmapped_area_topdown: the highest place. A gap that ends within a stack's guard gap makes the
+ * kernel begin again below the guard gap, whatever lies between.
+ */
+static uint64_t unmapped_area_topdown(const struct vt_model *m, const struct search *asked)
 {
-	struct vt_extent *x = vt_model_find(m, s->high - 1);
-	uint64_t lo, hi;
+	struct search s = *asked;
+	uint64_t want = s.length + s.align_mask, lo, hi;
+	struct vt_extent *x = vt_model_find(m, s.high - 1);
 	if (!x) {
-		struct vt_extent *last = vt_model_last(m);
-		lo = vt_max(last ? last->end : 0, s->low);
-		uint64_t at = lo + s->length <= s->high ? highest_in(s, lo, s->high) : NOWHERE;
-		if (at != NOWHERE || !last)
-			return at;
-		x = last;
+		x = vt_model_last(m);
+		lo = vt_max(x ? x->end : 0, s.low);
+		if (lo + want <= s.high)
+			return highest_in(&s, lo, s.high);
 	}
-	for (; x && x->end > s->low; x = prev_fit(x, s->length)) {
-		if (!gap_before(m, s, x, &lo, &hi))
+	while (x && x->end > s.low) {
+		if (!gap_before(&s, x, &lo, &hi)) {
+			x = prev_fit(x, want);
 			continue;
-		uint64_t at = highest_in(s, lo, hi);
-		if (at != NOWHERE)
-			return at;
+		}
+		if (start_gap(m, x) >= hi)
+			return highest_in(&s, lo, hi);
+		s.high = start_gap(m, x);
+		x = s.high ? vt_model_find(m, s.high - 1) : NULL;
 	}
 	return NOWHERE;
 }
@@ -213,23 +227,28 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 	return at != NOWHERE ? at : bottomup(m, hint, s, mmap_flags);
 }
 
-/* Whether this file's or memory's placement goes through thp_get_unmapped_area. */
-static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t mmap_flags,
-		       uint32_t file)
+/*
+ * Whether the placement goes through thp_get_unmapped_area: memory in whole huge pages without a
+ * hint, and files of disk file systems that span one.
+ */
+static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t off,
+		       uint64_t mmap_flags, uint32_t file)
 {
-	if (!m->config.thp_align || hint || mmap_flags & MAP_32BIT || len < VT_PMD_SIZE)
+	if (!m->config.thp_align)
 		return false;
-	if (file && vt_file_kind(m, file) != VT_FILE_SHM_ANON)
-		return false;
-	return !(len & (VT_PMD_SIZE - 1));
+	if (!file)
+		return !hint && !(mmap_flags & MAP_SHARED) && !(len & (VT_PMD_SIZE - 1));
+	uint64_t aligned = (off + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
+	return vt_file_kind(m, file) == VT_FILE_REGULAR && off + len >= aligned + VT_PMD_SIZE;
 }
 
 /* __thp_get_unmapped_area: look for one huge page more, then align the offset within it. */
-static uint64_t thp_area(const struct vt_model *m, uint64_t len, uint64_t off, uint64_t mmap_flags)
+static uint64_t thp_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t off,
+			 uint64_t mmap_flags)
 {
 	struct search s = { .length = len + VT_PMD_SIZE };
-	uint64_t at = topdown(m, 0, &s, mmap_flags);
-	if (at == NOWHERE)
+	uint64_t at = topdown(m, hint, &s, mmap_flags);
+	if (at == NOWHERE || at == hint)
 		return at;
 	uint64_t off_sub = (off - at) & (VT_PMD_SIZE - 1);
 	if (!m->config.bottomup && !off_sub)
@@ -251,10 +270,12 @@ uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t 
 	hint = vt_page_down(hint);
 	if (hint && hint < m->config.mmap_min_addr)
 		hint = vt_page_up(m->config.mmap_min_addr);
+	uint64_t off = file ? pgoff << VT_PAGE_SHIFT : 0;
 	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB) {
 		s.align_mask = VT_PMD_SIZE - VT_PAGE_SIZE;
-	} else if (thp_placed(m, hint, len, mmap_flags, file)) {
-		uint64_t at = thp_area(m, len, file ? pgoff << VT_PAGE_SHIFT : 0, mmap_flags);
+		hint = (hint + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
+	} else if (thp_placed(m, hint, len, off, mmap_flags, file)) {
+		uint64_t at = thp_area(m, hint, len, off, mmap_flags);
 		if (at != NOWHERE)
 			return at;
 	}
