@@ -229,7 +229,7 @@ static void unseen(struct vt_text *t, const struct vt_event *e)
 		vt_text_add(t, "%s%s=", i ? ", " : "", vt_arg_name(e->kind, i));
 		vt_text_arg(t, e, i);
 	}
-	vt_text_add(t, "} /* %s */ ---", e->aux < 3 ? why[e->aux] : "?");
+	vt_text_add(t, "} /* %s */ ---", e->aux < sizeof(why) / sizeof(why[0]) ? why[e->aux] : "?");
 }
 
 void vt_text_call(struct vt_text *t, const struct vt_event *e)

@@ -47,12 +47,20 @@ static bool tells_where(const struct vt_event *e)
 	return e->kind != VT_MREMAP && e->kind != VT_BRK && e->kind != VT_SHMAT;
 }
 
+/* What a mapping's length may be rounded up by. */
+static uint64_t huge_page(uint64_t mmap_flags)
+{
+	unsigned shift = mmap_flags >> 26 & 63;
+
+	if (!(mmap_flags & MAP_HUGETLB))
+		return 0;
+	return shift ? 1ULL << shift : 2 << 20;
+}
+
 void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt_event *e)
 {
 	const uint64_t *a = e->a, ret = vt_is_error(e->ret) ? 0 : (uint64_t)e->ret;
-	/* any size of huge page up to the largest common one; larger ones are never rounded up to
-	 */
-	uint64_t huge = e->kind == VT_MMAP && a[3] & MAP_HUGETLB ? 2 << 20 : 0;
+	uint64_t huge = e->kind == VT_MMAP ? huge_page(a[3]) : 0;
 
 	if (e->flags & VT_EV_UNDONE && !tells_where(e)) {
 		append(flux, 0, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
@@ -125,15 +133,22 @@ struct side {
 	uint64_t pgoff;
 };
 
+/* Ranges being walked, in order. */
+struct cursor {
+	const struct vt_flux *ranges;
+	size_t i; /* at or above the walk's place */
+	bool here;
+};
+
 /* The two lists being walked, and the range under the eye. */
 struct walk {
 	struct vt_replay *r;
 	const struct vt_snapshot *s;
-	const struct vt_flux *flux;
 	const struct vt_extent *x; /* at or above at */
-	size_t vma, range;         /* likewise */
+	size_t vma;                /* likewise */
 	uint64_t at, next;
 	struct side model, kernel;
+	struct cursor flux, doubt;
 };
 
 static const uint32_t PROT_FLAGS = VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC);
@@ -162,8 +177,21 @@ static bool is_gate(const struct vt_vma *v)
 	return v->special == VT_SPECIAL_VSYSCALL;
 }
 
-/* Move on to the next range over which both sides and the flux stay the same; false at the end. */
-static bool step(struct walk *w, bool *in_flux)
+static void follow(struct walk *w, struct cursor *c)
+{
+	const struct vt_flux *f = c->ranges;
+
+	while (c->i < f->n && f->v[c->i].hi <= w->at)
+		c->i++;
+	c->here = c->i < f->n && f->v[c->i].lo <= w->at;
+	if (c->i < f->n) {
+		limit_next(w, f->v[c->i].lo);
+		limit_next(w, f->v[c->i].hi);
+	}
+}
+
+/* Move on to the next range over which everything stays the same; false at the end. */
+static bool step(struct walk *w)
 {
 	const struct vt_snapshot *s = w->s;
 
@@ -173,8 +201,6 @@ static bool step(struct walk *w, bool *in_flux)
 		w->x = vt_extent_next(w->x);
 	while (w->vma < s->n_vmas && (s->vmas[w->vma].end <= w->at || is_gate(&s->vmas[w->vma])))
 		w->vma++;
-	while (w->range < w->flux->n && w->flux->v[w->range].hi <= w->at)
-		w->range++;
 	if (!w->x && w->vma == s->n_vmas)
 		return false;
 	w->model = w->kernel = (struct side){ 0 };
@@ -192,12 +218,8 @@ static bool step(struct walk *w, bool *in_flux)
 		if (v->start <= w->at)
 			w->kernel = side_of(w->at, v->start, v->pgoff, v->flags, v->file);
 	}
-	*in_flux = false;
-	if (w->range < w->flux->n) {
-		limit_next(w, w->flux->v[w->range].lo);
-		limit_next(w, w->flux->v[w->range].hi);
-		*in_flux = w->flux->v[w->range].lo <= w->at;
-	}
+	follow(w, &w->flux);
+	follow(w, &w->doubt);
 	return true;
 }
 
@@ -310,18 +332,33 @@ static int heal(struct vt_replay *r, const struct vt_snapshot *s, const struct r
 	return vt_model_put(&r->model, &v, 0, 0);
 }
 
+/*
+ * What differs is counted, unless a call whose effect is not known was about it; or unless this is
+ * the first snapshot, which fills the model with whatever it shows.
+ */
 static void compare_bytes(struct walk *w, struct repairs *repairs)
 {
-	bool in_flux;
-
-	while (step(w, &in_flux)) {
-		/* the first snapshot fills the model with whatever it shows */
-		if ((in_flux && w->r->started) || same(w))
+	while (step(w)) {
+		if ((w->flux.here && w->r->started) || same(w))
 			continue;
-		if (w->r->started)
+		if (w->r->started && !w->doubt.here)
 			count(w);
 		note_repair(repairs, w);
 	}
+}
+
+/* Doubts about what was in flux stay; the others are settled by this snapshot. */
+static void keep_doubts(struct vt_flux *doubt, const struct vt_flux *flux)
+{
+	size_t kept = 0, j = 0;
+
+	for (size_t i = 0; i < doubt->n; i++) {
+		while (j < flux->n && flux->v[j].hi <= doubt->v[i].lo)
+			j++;
+		if (j < flux->n && flux->v[j].lo < doubt->v[i].hi)
+			doubt->v[kept++] = doubt->v[i];
+	}
+	doubt->n = kept;
 }
 
 /* Tell the determined boundaries that differ; vt_model_settle counts the same ones. */
@@ -380,8 +417,16 @@ int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux 
 	int rc = 0;
 
 	tidy(flux);
-	struct walk w = { .r = r, .s = s, .flux = flux, .x = vt_model_first(&r->model) };
+	tidy(r->doubt);
+	struct walk w = {
+		.r = r,
+		.s = s,
+		.x = vt_model_first(&r->model),
+		.flux.ranges = flux,
+		.doubt.ranges = r->doubt,
+	};
 	compare_bytes(&w, &repairs);
+	keep_doubts(r->doubt, flux);
 	for (size_t i = 0; !rc && i < repairs.n; i++) {
 		rc = heal(r, s, &repairs.v[i]);
 		add_range(flux, repairs.v[i].start, repairs.v[i].end - repairs.v[i].start);

@@ -88,6 +88,7 @@ int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 
 	*r = (struct vt_replay){ .trace = t };
 	r->queue = vt_calloc(1, sizeof(*r->queue));
+	r->doubt = vt_calloc(1, sizeof(*r->doubt));
 	vt_trace_rewind(t);
 	if (vt_model_init(&r->model, &config, &memory))
 		return -ENOMEM;
@@ -110,6 +111,8 @@ void vt_replay_fini(struct vt_replay *r)
 	free(q->items);
 	free(q);
 	free(r->pending);
+	free(r->doubt->v);
+	free(r->doubt);
 	vt_model_fini(&r->model);
 }
 
@@ -286,7 +289,15 @@ static int apply(struct vt_replay *r, const struct vt_event *e)
 		if (e->a[0] + e->a[1] > e->a[0])
 			pend(r, e->a[0], e->a[0] + e->a[1] + 1);
 	}
-	if (e->flags & VT_EV_UNDONE) {
+	/*
+	 * What became of a call that never came back is not known, nor at which place in the order
+	 * a late one took effect: the recorder's model leaves both out, and looks at the kernel.
+	 */
+	if (e->flags & (VT_EV_UNDONE | VT_EV_LATE)) {
+		size_t i = r->doubt->n;
+		vt_flux_add(r->doubt, &r->model, e);
+		for (; i < r->doubt->n; i++)
+			pend(r, r->doubt->v[i].lo, r->doubt->v[i].hi + 1);
 		r->effect = (struct vt_effect){ 0 };
 		return 0;
 	}

@@ -42,6 +42,7 @@ struct vt_replay {
 	uint32_t n_files;         /* files that the model has been told of */
 	struct vt_range *pending; /* boundaries that keyframes and unseen changes leave open */
 	size_t n_pending, cap_pending;
+	struct vt_flux *doubt;  /* what calls of unknown effect were about, up to a snapshot */
 	struct vt_queue *queue; /* items read ahead */
 };
 

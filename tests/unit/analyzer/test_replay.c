@@ -236,6 +236,34 @@ static void unfinished_events_do_not_change_the_model(void **state)
 	vt_trace_close(t);
 }
 
+static void calls_of_unknown_effect_are_settled_by_the_next_snapshot(void **state)
+{
+	const char *after = "20001000-20004000 rw-p 00000000 00:00 0 \n";
+	struct vt_event e = { .kind = VT_MUNMAP, .a = { 0x20000000, 4096 }, .begin_ns = 1000000 };
+	static const struct {
+		uint8_t flags;
+		const char *maps;
+		uint64_t mismatches;
+	} cases[] = { { VT_EV_UNDONE, "", 0 }, { VT_EV_UNDONE, A, 0 }, { VT_EV_LATE, "", 0 },
+		      { VT_EV_LATE, A, 0 },    { 0, "", 0 },           { 0, A, 1 } };
+	struct maker m;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *maps = *cases[i].maps ? cases[i].maps : after;
+		e.flags = cases[i].flags;
+		make_open(&m, temp_path(), "");
+		make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, A, 1);
+		make_events(&m, &e, 1);
+		make_snapshot(&m, VT_SNAPSHOT_DEMAND, 1, 1, maps, 1);
+		make_snapshot(&m, VT_SNAPSHOT_EXIT, 1, 1, maps, 1);
+		make_closed(&m);
+		struct vt_verdict v = verdict(false);
+		assert_int_equal(v.byte_mismatches, cases[i].mismatches);
+		assert_int_equal(v.boundary_mismatches, 0);
+	}
+}
+
 /* Print the model's areas into a string, which the caller frees. */
 static char *print_areas(const struct vt_replay *r, const struct vt_area_names *names)
 {
@@ -305,6 +333,7 @@ int main(void)
 		cmocka_unit_test(the_inode_of_shared_anonymous_memory_is_the_first_one_seen),
 		cmocka_unit_test(a_keyframe_brings_births),
 		cmocka_unit_test(unfinished_events_do_not_change_the_model),
+		cmocka_unit_test(calls_of_unknown_effect_are_settled_by_the_next_snapshot),
 		cmocka_unit_test(maps_text_survives_the_round_trip),
 	};
 	return cmocka_run_group_tests(tests, NULL, clean_up);

@@ -201,7 +201,6 @@ static void maps_that_make_no_sense_end_the_reading(void **state)
 		"1000-2000 rw-p 0 0:0 0",
 		"2000-1000 rw-p 0 0:0 0 \n",
 		"1001-2000 rw-p 0 0:0 0 \n",
-		"1000-3000 rw-p 0 0:0 0 \n2000-4000 rw-p 0 0:0 0 \n",
 		"1000-20000000000000000 rw-p 0 0:0 0 \n",
 		"1000-2000 rw-q 0 0:0 0 \n",
 		"1000-2000 rwzp 0 0:0 0 \n",
@@ -219,6 +218,27 @@ static void maps_that_make_no_sense_end_the_reading(void **state)
 		assert_non_null(t->damage);
 		vt_trace_close(t);
 	}
+}
+
+static void areas_that_grew_while_they_were_printed_are_cut(void **state)
+{
+	const char *maps = "1000-3000 rw-p 00000000 00:00 0 \n"
+			   "2000-5000 rw-s 00001000 fe:01 7 /a\n"
+			   "4000-5000 r--p 00000000 00:00 0 \n";
+	struct vt_item item;
+	struct maker m;
+
+	(void)state;
+	make_open(&m, temp_path(), "");
+	make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, maps, 1);
+	make_closed(&m);
+	struct vt_trace *t = open_trace();
+	assert_int_equal(vt_trace_next(t, &item), VT_ITEM_SNAPSHOT);
+	assert_int_equal(item.snapshot->n_vmas, 2);
+	assert_int_equal(item.snapshot->vmas[1].start, 0x3000);
+	assert_int_equal(item.snapshot->vmas[1].end, 0x5000);
+	assert_int_equal(item.snapshot->vmas[1].pgoff, 2);
+	vt_trace_close(t);
 }
 
 static void a_killed_process_left_its_last_events_in_the_ring(void **state)
@@ -491,6 +511,7 @@ int main(void)
 		cmocka_unit_test(snapshots_come_before_what_they_do_not_show),
 		cmocka_unit_test(a_snapshot_is_its_text_parsed),
 		cmocka_unit_test(maps_that_make_no_sense_end_the_reading),
+		cmocka_unit_test(areas_that_grew_while_they_were_printed_are_cut),
 		cmocka_unit_test(a_killed_process_left_its_last_events_in_the_ring),
 		cmocka_unit_test(slots_that_are_not_done),
 		cmocka_unit_test(the_ring_wraps),
