@@ -130,7 +130,7 @@ static bool leaked(struct vt_slot *s, uint64_t index)
 		vt.stuck = index;
 		vt.stuck_tries = 0;
 	}
-	if (atomic_load(&s->state) == (index << 2 | VT_SLOT_BEGUN) || vt.stuck_tries++ < 64)
+	if (atomic_load(&s->state) == (index << 2 | VT_SLOT_BEGUN) || vt.stuck_tries++ < 40)
 		return false;
 	vt.heal_wanted = true;
 	return true;
