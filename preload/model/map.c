@@ -77,6 +77,16 @@ static uint32_t file_identity(struct vt_apply *a, uint32_t file)
 	return vt_identity_new(a->m);
 }
 
+/* Bytes of [lo, hi) that are mapped. */
+static uint64_t mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	uint64_t bytes = 0;
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		bytes += vt_min(x->end, hi) - vt_max(x->start, lo);
+	return bytes;
+}
+
 /* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
 static int make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
 {
@@ -87,8 +97,7 @@ static int make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
 		a->fx->contradiction |= VT_CONTRA_OVERLAP;
 		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
 	}
-	for (; x && x->start < hi; x = vt_extent_next(x))
-		a->fx->destroyed += vt_min(x->end, hi) - vt_max(x->start, lo);
+	a->fx->destroyed += mapped_in(a->m, lo, hi);
 	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
 }
 
@@ -116,23 +125,16 @@ static uint64_t mmap_len(const struct vt_model *m, const struct vt_event *ev)
 	return huge ? huge_round(ev->a[1], ev->a[3]) : vt_page_up(ev->a[1]);
 }
 
-static bool any_mapped(const struct vt_model *m, uint64_t lo, uint64_t hi)
-{
-	struct vt_extent *x = vt_model_find(m, lo);
-	return x && x->start < hi;
-}
-
 /*
  * vms_gather_munmap_vmas splits the first area at lo, then may meet a reason to give up: what it
  * split stays split.
  */
 int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
-	/* a file refused early (no execution on its file system, write seals) looks the same */
+	/* /dev is mounted noexec as a rule: refused early, that looks the same */
 	const struct vt_event *ev = a->ev;
-	bool file = ev->kind == VT_MMAP && !(ev->a[3] & MAP_ANONYMOUS) &&
-		    (ev->a[2] & PROT_EXEC ||
-		     (ev->a[2] & PROT_WRITE && (ev->a[3] & MAP_TYPE_MASK) != MAP_PRIVATE));
+	bool file = ev->kind == VT_MMAP && ev->file && ev->a[2] & PROT_EXEC &&
+		    vt_file_kind(a->m, ev->file) == VT_FILE_DEVICE;
 	enum vt_boundary split = file ? VT_BOUNDARY_UNDETERMINED : VT_BOUNDARY_SPLIT;
 	struct vt_model *m = a->m;
 	struct vt_extent *x = vt_model_find(m, lo);
@@ -172,6 +174,26 @@ static int refused_placement(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	return vt_split_area(a, lo, b) || vt_split_area(a, hi, b) ? -ENOMEM : 0;
 }
 
+/* Whether what the file's or the shared object's own mmap refuses can look like this error. */
+static bool late_error(const struct vt_apply *a, uint64_t lo, uint64_t hi)
+{
+	const struct vt_event *ev = a->ev;
+	const struct vt_model *m = a->m;
+	uint64_t flags = ev->a[3], type = flags & MAP_TYPE_MASK;
+	enum vt_file_kind kind = ev->file ? vt_file_kind(m, ev->file) : VT_FILE_NONE;
+	bool driver = flags & MAP_HUGETLB || kind == VT_FILE_HUGETLB || kind == VT_FILE_DEVICE;
+
+	if (ev->ret == -EBADF || ev->ret == -EACCES || ev->ret == -EPERM || ev->ret == -EAGAIN)
+		return false;
+	if (ev->ret != -ENOMEM)
+		return driver;
+	uint64_t pages = ((hi - lo) - mapped_in(m, lo, hi)) >> VT_PAGE_SHIFT;
+	if (!vt_may_expand_vm(m, mmap_vm_flags(m, ev->a[2], flags, ev->file), pages, 0))
+		return false;
+	return !(flags & MAP_ANONYMOUS) || driver || type == MAP_SHARED ||
+	       type == MAP_SHARED_VALIDATE;
+}
+
 /*
  * A refused forced placement: memory limits are looked at when the areas are split already; what a
  * file's own mmap refuses, when they are gone (__mmap_prepare, vms_abort_munmap_vmas).
@@ -180,19 +202,14 @@ static int refused_mmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + mmap_len(a->m, ev), flags = ev->a[3];
-	uint64_t type = flags & MAP_TYPE_MASK;
-	bool own_mmap = !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB || type == MAP_SHARED ||
-			type == MAP_SHARED_VALIDATE;
 
 	if (!(flags & MAP_FIXED) || (flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE ||
-	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !any_mapped(a->m, lo, hi))
+	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !mapped_in(a->m, lo, hi))
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	if (own_mmap && ev->ret != -EBADF && ev->ret != -EACCES && ev->ret != -EPERM) {
+	if (late_error(a, lo, hi))
 		a->fx->contradiction |= VT_CONTRA_FAILED;
-		return 0;
-	}
 	return refused_placement(a, lo, hi);
 }
 

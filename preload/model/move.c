@@ -340,11 +340,14 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 			return 0;
 		if (err == -EPERM && any_sealed(m, mv.to, target_end))
 			return vt_refused_unmap(a, mv.to, target_end);
+		bool too_low = err == -EPERM && mv.to < m->config.mmap_min_addr;
+		if (too_low && any_sealed(m, lo, hi))
+			break; /* one or the other; whether it is privileged is not known */
+		if (too_low)
+			return clear_target(a, mv.to, target_end, true);
 		if (clear_target(a, mv.to, target_end, true))
 			return -ENOMEM;
 		x = vt_model_find(m, at);
-		if (err == -EPERM && mv.to < m->config.mmap_min_addr)
-			return 0;
 		if (err == -ENOMEM && stays &&
 		    !vt_may_expand_vm(m, x->flags, mv.len >> VT_PAGE_SHIFT, 0))
 			return 0;

@@ -16,6 +16,14 @@
 #define NOWHERE            ((uint64_t)-ENOMEM)
 #define DEFAULT_MAP_WINDOW (0x800000000000UL - VT_PAGE_SIZE)
 
+/* CONFIG_LSM_MMAP_MIN_ADDR of x86: vm.mmap_min_addr cannot go below it (update_mmap_min_addr). */
+#define LSM_MMAP_MIN_ADDR 65536
+
+static uint64_t min_addr(const struct vt_model *m)
+{
+	return vt_max(m->config.mmap_min_addr, LSM_MMAP_MIN_ADDR);
+}
+
 /* struct vm_unmapped_area_info: what is looked for. */
 struct search {
 	uint64_t length, low, high;
@@ -202,7 +210,7 @@ static uint64_t bottomup(const struct vt_model *m, uint64_t hint, struct search 
 	if (hint && s->length <= s->high && hint <= s->high - s->length &&
 	    hint_is_free(m, hint, s->length))
 		return hint;
-	s->low = vt_max(s->low, m->config.mmap_min_addr);
+	s->low = vt_max(s->low, min_addr(m));
 	return unmapped_area(m, s);
 }
 
@@ -218,8 +226,7 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 		return hint;
 	if (!m->config.mmap_base)
 		return NOWHERE;
-	s->low =
-	    vt_max(mmap_flags & MAP_ABOVE4G ? 1UL << 32 : VT_PAGE_SIZE, m->config.mmap_min_addr);
+	s->low = mmap_flags & MAP_ABOVE4G ? 1UL << 32 : min_addr(m);
 	s->high = m->config.mmap_base;
 	if (hint > DEFAULT_MAP_WINDOW)
 		s->high += task_size - DEFAULT_MAP_WINDOW;
@@ -268,8 +275,8 @@ uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t 
 		return hint <= task_size - len ? hint : NOWHERE;
 	/* round_hint_to_min */
 	hint = vt_page_down(hint);
-	if (hint && hint < m->config.mmap_min_addr)
-		hint = vt_page_up(m->config.mmap_min_addr);
+	if (hint && hint < min_addr(m))
+		hint = vt_page_up(min_addr(m));
 	uint64_t off = file ? pgoff << VT_PAGE_SHIFT : 0;
 	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB) {
 		s.align_mask = VT_PMD_SIZE - VT_PAGE_SIZE;
