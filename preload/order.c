@@ -20,6 +20,7 @@ struct call {
 	uint64_t index;
 	uint32_t span;
 	bool releases;
+	bool chosen; /* the kernel chose the place: it was free then */
 	struct vt_range at, from;
 };
 
@@ -88,9 +89,14 @@ static void doubt(struct vt_range r)
 	last->hi = r.hi > last->hi ? r.hi : last->hi;
 }
 
-/* Two calls that overlapped in time: what both touch is doubtful. */
+/*
+ * Two calls that overlapped in time, a entered after b: what both touch is doubtful. But a place
+ * that the kernel chose was free then, so what released it came first, as it stands.
+ */
 static void compare(const struct call *a, const struct call *b)
 {
+	if (a->chosen && b->releases)
+		return;
 	if (overlap(a->at, b->at) || overlap(a->at, b->from))
 		doubt(a->at);
 	if (overlap(a->from, b->at) || overlap(a->from, b->from))
@@ -116,6 +122,7 @@ void vt_order_see(const struct vt_event *e, uint64_t index)
 	struct call c = { .index = index, .span = e->span, .releases = vt_kind_releases(e->kind) };
 	if (!vt_event_range(e, &c.at, &c.from))
 		return;
+	c.chosen = e->kind == VT_MMAP && !(e->a[3] & (MAP_FIXED | 0x100000 /* _NOREPLACE */));
 	if (order.n_slow)
 		compare_with_slow(&c);
 	for (uint64_t i = 0; i < RECENT && i < order.n; i++) {
@@ -124,7 +131,7 @@ void vt_order_see(const struct vt_event *e, uint64_t index)
 		if ((!c.releases && c.span >= distance) || (r->releases && r->span >= distance))
 			compare(&c, r);
 	}
-	if (!c.releases && c.span > RECENT) {
+	if (!c.releases && !c.chosen && c.span > RECENT) {
 		doubt(c.at);
 		doubt(c.from);
 	}
