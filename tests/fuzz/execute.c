@@ -16,7 +16,8 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-#define SYS_MSEAL 462
+#define SYS_MSEAL  462
+#define HUGE_BYTES (2UL << 20)
 
 /* Larger ranges are never populated: the machine is others' too. */
 #define POPULATE_MAX (16UL << 20)
@@ -200,6 +201,12 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 	return op->kind != VT_MMAP || choose_file(w, op, ev);
 }
 
+/* A file system may place large mappings by huge pages: which do, the model is not told. */
+static bool is_placed_by_file(uint32_t file, uint64_t len)
+{
+	return shared->file_kind[file] == VT_FILE_REGULAR && len >= HUGE_BYTES;
+}
+
 /* What the model expects of a call that lets the kernel choose; 0: nothing to expect. */
 static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 {
@@ -208,7 +215,9 @@ static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 	const struct vt_extent *x;
 	switch (ev->kind) {
 	case VT_MMAP:
-		if (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+		if (a[3] & MAP_HUGETLB)
+			len = (a[1] + HUGE_BYTES - 1) & -HUGE_BYTES;
+		if (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE) || is_placed_by_file(ev->file, len))
 			return 0;
 		return vt_get_unmapped_area(&w->model, a[0], len, a[5] >> VT_PAGE_SHIFT, a[3],
 					    ev->file);
@@ -220,7 +229,8 @@ static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 	case VT_MREMAP:
 		len = (a[2] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
 		x = vt_model_find(&w->model, a[0]);
-		if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0])
+		if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0] ||
+		    is_placed_by_file(x->file, len))
 			return 0;
 		return vt_get_unmapped_area(&w->model, a[3] & MREMAP_DONTUNMAP ? a[4] : 0, len,
 					    x->pgoff + ((a[0] - x->start) >> VT_PAGE_SHIFT),
