@@ -175,6 +175,7 @@ struct vt_model {
 	uint32_t next_identity;
 	uint32_t personality; /* as personality(2) last set it */
 	void *slabs;          /* memory that extents are carved from */
+	struct vt_extent *recent; /* where the last search ended: the next one often does, too */
 	uint32_t *segment_pages; /* size of System V segments by file id; NULL: none attached yet */
 	uint32_t segment_cap;
 	bool forked;          /* the process has forked, or was forked: anon_vma chains may be shared */

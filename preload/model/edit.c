@@ -25,8 +25,13 @@ void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate
 uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_model_find(m, lo);
-	for (; x && x->start <= lo && lo < hi; x = vt_extent_next(x))
+	while (x && x->start <= lo && lo < hi) {
+		if (x->end >= hi)
+			return hi;
+		x = vt_area_tail(x);
 		lo = x->end;
+		x = vt_extent_next(x);
+	}
 	return vt_min(lo, hi);
 }
 
@@ -37,9 +42,12 @@ uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b)
 {
 	struct vt_model *m = a->m;
-	if (vt_cut(m, addr))
-		return -ENOMEM;
 	struct vt_extent *x = vt_model_find(m, addr);
+	if (x && x->start < addr) {
+		if (vt_cut(m, x, addr))
+			return -ENOMEM;
+		x = vt_extent_next(x);
+	}
 	if (!x || x->start != addr || x->boundary == VT_BOUNDARY_SPLIT)
 		return 0;
 	if (x->boundary == VT_BOUNDARY_MERGED) {
@@ -51,26 +59,60 @@ int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b)
 	return 0;
 }
 
+/* x's area goes on below lo: what stays there keeps the label. Returns what stays next to lo. */
+static struct vt_extent *keep_left(struct vt_apply *a, struct vt_extent *x, uint64_t lo)
+{
+	uint32_t label = vt_anon_of_area(x);
+	struct vt_extent *stays = x->start < lo ? x : vt_extent_prev(x);
+	stays->anon = label;
+	a->fx->splits++;
+	return stays;
+}
+
+/* y's area begins before hi, or goes on across it: what stays from hi on is an area of its own. */
+static void keep_right(struct vt_apply *a, struct vt_extent *y, uint64_t hi)
+{
+	struct vt_model *m = a->m;
+	if (y->start < hi || y->boundary == VT_BOUNDARY_MERGED) {
+		y->anon = vt_anon_of_area(y);
+		a->fx->splits++;
+	}
+	if (y->start < hi)
+		vt_trim_start(m, y, hi);
+	vt_set_boundary(m, y, VT_BOUNDARY_SPLIT);
+}
+
 /*
  * Unmap [lo, hi) (vms_gather_munmap_vmas and what follows), telling the observer the fate.
  */
 int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
 {
 	struct vt_model *m = a->m;
-	struct vt_extent *x = vt_model_find(m, lo);
+	struct vt_extent *x = vt_find(m, lo);
 	if (lo >= hi || !x || x->start >= hi)
 		return 0;
 	vt_observe(a, lo, hi, fate);
-	if (vt_split_area(a, lo, VT_BOUNDARY_SPLIT) || vt_split_area(a, hi, VT_BOUNDARY_SPLIT))
+	/* a hole in the middle of one extent needs one more; get it before anything changes */
+	if (x->start < lo && x->end > hi && vt_cut(m, x, hi))
 		return -ENOMEM;
-	x = vt_model_find(m, lo);
-	while (x && x->start < hi) {
+	struct vt_extent *before = NULL;
+	if (x->start < lo || x->boundary == VT_BOUNDARY_MERGED)
+		before = keep_left(a, x, lo);
+	if (x->start < lo) {
+		vt_trim_end(m, x, lo);
+		x = vt_extent_next(x);
+	}
+	if (!before)
+		before = vt_extent_prev(x);
+	while (x && x->end <= hi) {
 		struct vt_extent *next = vt_extent_next(x);
 		vt_extent_unlink(m, x);
 		x = next;
 	}
-	if (x)
-		vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
+	if (x && x->start <= hi)
+		keep_right(a, x, hi);
+	vt_gap_after(before, x);
+	m->recent = x;
 	return 0;
 }
 
@@ -160,7 +202,7 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 	*x = *like;
 	x->anon = 0;
 	x->boundary = VT_BOUNDARY_SPLIT;
-	struct vt_extent *next = vt_model_find(m, x->start);
+	struct vt_extent *next = vt_find(m, x->start);
 	vt_extent_link(m, next ? vt_extent_prev(next) : vt_model_last(m), next, x);
 	vt_merge_new_area(a, x, x, with_next, false);
 	if (m->observe)
@@ -298,8 +340,7 @@ int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn c
 		    const void *arg)
 {
 	struct vt_model *m = a->m;
-	struct vt_extent *x = vt_model_find(m, lo);
-	bool changed = false;
+	struct vt_extent *x = vt_find(m, lo), *first = NULL;
 
 	if (lo >= hi)
 		return 0;
@@ -312,22 +353,23 @@ int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn c
 			x = vt_extent_next(vt_area_tail(x));
 			continue;
 		}
-		changed = true;
 		struct piece p = { .anon = anon, .touchable = vt_anon_touchable(m, x) };
 		old.flags ^= (old.flags ^ c.flags) & vt_extent_unsure_flags(x);
 		p.doubtful = open && same_change(&old, &c);
 		if (x->start < lo) {
-			if (vt_cut(m, lo))
+			if (vt_cut(m, x, lo))
 				return -ENOMEM;
 			x = vt_extent_next(x);
 		}
 		p.first = p.last = x;
+		if (!first)
+			first = x;
 		for (p.after = vt_extent_next(x);
 		     p.after && p.after->start < hi && p.after->boundary == VT_BOUNDARY_MERGED;
 		     p.after = vt_extent_next(p.after))
 			p.last = p.after;
 		if (p.last->end > hi) {
-			if (vt_cut(m, hi))
+			if (vt_cut(m, p.last, hi))
 				return -ENOMEM;
 			p.after = vt_extent_next(p.last);
 		}
@@ -337,7 +379,6 @@ int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn c
 		settle_piece(a, &p);
 		x = p.after;
 	}
-	if (changed)
-		vt_fuse_range(m, lo, hi);
+	vt_fuse_from(m, first, hi);
 	return 0;
 }

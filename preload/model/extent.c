@@ -102,39 +102,60 @@ void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b
 	count_boundary(m, x, 1);
 }
 
+/* Set the gap between two neighbours; prev may be NULL, and next, too. */
+void vt_gap_after(struct vt_extent *prev, struct vt_extent *next)
+{
+	if (next)
+		vt_tree_set_gap(next, next->start - (prev ? prev->end : 0));
+}
+
 /* Put x, complete with its boundary, between its neighbours and count it. */
 void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
 		    struct vt_extent *x)
 {
 	x->gap = (uint32_t)vt_min((x->start - (prev ? prev->end : 0)) >> VT_PAGE_SHIFT, UINT32_MAX);
 	vt_tree_insert(m, prev, next, x);
-	if (next)
-		vt_tree_set_gap(next, next->start - x->end);
+	vt_gap_after(x, next);
 	m->totals.extents++;
 	count_boundary(m, x, 1);
 	vt_charge(m, x, vt_extent_pages(x));
+	m->recent = x;
 }
 
-/* Take x out and give its memory back; the next extent's boundary is the caller's business. */
+/*
+ * Take x out and give its memory back. The next extent's gap (vt_gap_after) and boundary are the
+ * caller's business.
+ */
 void vt_extent_unlink(struct vt_model *m, struct vt_extent *x)
 {
-	struct vt_extent *next = vt_extent_next(x);
-	struct vt_extent *prev = vt_extent_prev(x);
 	vt_tree_erase(m, x);
-	if (next)
-		vt_tree_set_gap(next, next->start - (prev ? prev->end : 0));
+	if (m->recent == x)
+		m->recent = NULL;
 	m->totals.extents--;
 	count_boundary(m, x, UINT64_MAX);
 	vt_uncharge(m, x, vt_extent_pages(x));
 	vt_extent_release(m, x);
 }
 
-/* Make addr the edge of an extent, if it lies inside one. The area stays one. */
-int vt_cut(struct vt_model *m, uint64_t addr)
+/* Let x end earlier. The gap after it is the caller's business. */
+void vt_trim_end(struct vt_model *m, struct vt_extent *x, uint64_t end)
 {
-	struct vt_extent *x = vt_model_find(m, addr);
-	if (!x || x->start >= addr)
-		return 0;
+	vt_uncharge(m, x, (x->end - end) >> VT_PAGE_SHIFT);
+	x->end = end;
+}
+
+/* Let x start later. The gap before it is the caller's business. */
+void vt_trim_start(struct vt_model *m, struct vt_extent *x, uint64_t start)
+{
+	uint64_t pages = (start - x->start) >> VT_PAGE_SHIFT;
+	vt_uncharge(m, x, pages);
+	x->pgoff += pages;
+	x->start = start;
+}
+
+/* Cut x in two at addr, which lies inside it. The area stays one. */
+int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr)
+{
 	struct vt_extent *tail = vt_extent_new(m);
 	if (!tail)
 		return -ENOMEM;
@@ -142,8 +163,7 @@ int vt_cut(struct vt_model *m, uint64_t addr)
 	tail->start = addr;
 	tail->pgoff += (addr - x->start) >> VT_PAGE_SHIFT;
 	tail->boundary = VT_BOUNDARY_MERGED;
-	vt_uncharge(m, x, vt_extent_pages(tail));
-	x->end = addr;
+	vt_trim_end(m, x, addr);
 	vt_extent_link(m, x, vt_extent_next(x), tail);
 	return 0;
 }
@@ -167,26 +187,21 @@ struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right)
 	struct vt_extent *x = vt_extent_prev(right);
 	if (!same_attributes(x, right) || x->pgoff + vt_extent_pages(x) != right->pgoff)
 		return right;
-	uint64_t end = right->end;
+	uint64_t end = right->end, pages = vt_extent_pages(right);
 	/* the label is true at the area's edges: keep it */
 	uint32_t anon = x->boundary != VT_BOUNDARY_MERGED ? x->anon : right->anon;
+	struct vt_extent *next = vt_extent_next(right);
 	vt_extent_unlink(m, right);
-	uint64_t grown = (end - x->end) >> VT_PAGE_SHIFT;
 	x->end = end;
 	x->anon = anon;
-	vt_charge(m, x, grown);
-	struct vt_extent *next = vt_extent_next(x);
-	if (next)
-		vt_tree_set_gap(next, next->start - end);
+	vt_charge(m, x, pages);
+	vt_gap_after(x, next);
 	return x;
 }
 
-/* Fuse what can be fused at every edge in [lo, hi]. */
-void vt_fuse_range(struct vt_model *m, uint64_t lo, uint64_t hi)
+/* Fuse what can be fused at every edge from x's beginning to hi. */
+void vt_fuse_from(struct vt_model *m, struct vt_extent *x, uint64_t hi)
 {
-	struct vt_extent *x = vt_model_find(m, lo);
-	while (x && x->start <= hi) {
+	for (; x && x->start <= hi; x = vt_extent_next(x))
 		x = vt_fuse(m, x);
-		x = vt_extent_next(x);
-	}
 }

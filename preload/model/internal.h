@@ -120,6 +120,7 @@ VT_HIDDEN void vt_tree_refresh(struct vt_extent *x);
 VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
 VT_HIDDEN void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes);
 VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
+VT_HIDDEN struct vt_extent *vt_find(struct vt_model *m, uint64_t addr);
 VT_HIDDEN struct vt_extent *vt_area_head(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
 
@@ -131,9 +132,12 @@ VT_HIDDEN void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct
 			      struct vt_extent *x);
 VT_HIDDEN void vt_extent_unlink(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b);
-VT_HIDDEN int vt_cut(struct vt_model *m, uint64_t addr);
+VT_HIDDEN int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr);
+VT_HIDDEN void vt_trim_end(struct vt_model *m, struct vt_extent *x, uint64_t end);
+VT_HIDDEN void vt_trim_start(struct vt_model *m, struct vt_extent *x, uint64_t start);
+VT_HIDDEN void vt_gap_after(struct vt_extent *prev, struct vt_extent *next);
 VT_HIDDEN struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right);
-VT_HIDDEN void vt_fuse_range(struct vt_model *m, uint64_t lo, uint64_t hi);
+VT_HIDDEN void vt_fuse_from(struct vt_model *m, struct vt_extent *x, uint64_t hi);
 VT_HIDDEN struct vt_extent *vt_adjacent_prev(const struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_adjacent_next(const struct vt_extent *x);
 

@@ -90,7 +90,7 @@ static uint64_t mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 /* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
 static int make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
 {
-	struct vt_extent *x = vt_model_find(a->m, lo);
+	struct vt_extent *x = vt_find(a->m, lo);
 	if (!x || x->start >= hi)
 		return 0;
 	if (!forced) {
@@ -125,6 +125,17 @@ static uint64_t mmap_len(const struct vt_model *m, const struct vt_event *ev)
 	return huge ? huge_round(ev->a[1], ev->a[3]) : vt_page_up(ev->a[1]);
 }
 
+/* Whether do_mmap finds nothing wrong with the arguments themselves. */
+static bool valid_mmap(const struct vt_event *ev)
+{
+	uint64_t flags = ev->a[3], type = flags & MAP_TYPE_MASK;
+	bool anonymous = flags & MAP_ANONYMOUS;
+	bool shared = type == MAP_SHARED || (type == MAP_SHARED_VALIDATE && !anonymous);
+	if (ev->a[5] & (VT_PAGE_SIZE - 1) || (shared && flags & (MAP_GROWSDOWN)))
+		return false;
+	return shared || type == MAP_PRIVATE || (type == MAP_DROPPABLE && anonymous);
+}
+
 /*
  * vms_gather_munmap_vmas splits the first area at lo, then may meet a reason to give up: what it
  * split stays split.
@@ -152,7 +163,8 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	case ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
 	case EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
-		if (!huge || (x->flags & VT_VM(HUGETLB) && lo & (VT_PMD_SIZE - 1)))
+		if (!huge || (x->flags & VT_VM(HUGETLB) && lo & (VT_PMD_SIZE - 1)) ||
+		    (ev->kind == VT_MMAP && !valid_mmap(ev)))
 			return 0;
 		return vt_split_area(a, lo, VT_BOUNDARY_SPLIT);
 	default:

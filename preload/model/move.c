@@ -262,7 +262,7 @@ static int move_area(struct vt_apply *a, struct move *mv)
 	int err = vt_unmap_range(a, mv->from, mv->from + mv->len, VT_PIECE_MOVED);
 	m->observe = observe;
 	if (!err)
-		vt_fuse_range(m, mv->to, mv->to + mv->new_len);
+		vt_fuse_from(m, vt_model_find(m, mv->to), mv->to + mv->new_len);
 	return err;
 }
 

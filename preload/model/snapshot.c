@@ -217,7 +217,7 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 			x = vt_extent_next(x);
 		} else if (x && x->start < v->start) {
 			wrong++;
-			if (vt_cut(m, v->start))
+			if (vt_cut(m, x, v->start))
 				break;
 			x = vt_model_find(m, v->start);
 			uint32_t anon = vt_anon_of_area(x);

@@ -105,6 +105,16 @@ struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr)
 	return best;
 }
 
+/* vt_model_find, trying first where the last search ended. */
+struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
+{
+	struct vt_extent *x = m->recent;
+	if (!x || addr >= x->end || x->gap == UINT32_MAX ||
+	    addr < x->start - ((uint64_t)x->gap << VT_PAGE_SHIFT))
+		m->recent = x = vt_model_find(m, addr);
+	return x;
+}
+
 uint64_t vt_tree_gap(const struct vt_extent *x)
 {
 	if (x->gap != UINT32_MAX)
