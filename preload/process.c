@@ -376,6 +376,5 @@ void vt_fork_prepare(void)
 /* After it, in the parent. */
 void vt_fork_parent(int pid)
 {
-	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
-		vt_push(VT_FORK, 0, pid);
+	vt_push(VT_FORK, (uint64_t[VT_MAX_ARGS]){ 0 }, pid);
 }

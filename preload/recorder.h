@@ -148,7 +148,7 @@ struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index);
 void vt_slot_begin(struct vt_slot *s, uint64_t index);
 bool vt_slot_finish(struct vt_slot *s, uint64_t index);
 long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file);
-void vt_push(uint8_t kind, uint64_t arg, long ret);
+void vt_push(uint8_t kind, const uint64_t *a, long ret);
 
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);

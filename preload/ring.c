@@ -97,10 +97,12 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file)
 	return ret;
 }
 
-/* An event that is no memory call: fork and the like. */
-void vt_push(uint8_t kind, uint64_t arg, long ret)
+/* An event that is no memory call, and over: fork, a limit. */
+void vt_push(uint8_t kind, const uint64_t *a, long ret)
 {
-	uint64_t a[VT_MAX_ARGS] = { arg }, index;
+	uint64_t index;
+	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
+		return;
 	if (!vt_self.tid)
 		vt_thread_seen(&vt_self);
 	uint32_t stack = vt_stack_id();

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <unistd.h>
 #include "recorder.h"
@@ -156,6 +157,41 @@ EXPORT void *sbrk(intptr_t increment)
 		return (void *)-1;
 	}
 	return brk((void *)wanted) < 0 ? (void *)-1 : (void *)old;
+}
+
+/* Limits that the model follows are entered with what they became. */
+static long limit(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old)
+{
+	long ret = vt_sys4(SYS_prlimit64, pid, resource, new, old);
+	bool ours = resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK ||
+		    resource == RLIMIT_MEMLOCK;
+	if (new && ours && !ret && (!pid || pid == (pid_t)vt_sys0(SYS_getpid)))
+		vt_push(VT_SETRLIMIT, (uint64_t[VT_MAX_ARGS]){ (uint64_t)resource, new->rlim_cur,
+							       new->rlim_max, pid != 0 },
+			ret);
+	return result(ret);
+}
+
+EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *new)
+{
+	return (int)limit(0, (int)resource, new, NULL);
+}
+
+EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *new)
+{
+	return (int)limit(0, (int)resource, (const struct rlimit *)new, NULL);
+}
+
+EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
+		   struct rlimit *old)
+{
+	return (int)limit(pid, (int)resource, new, old);
+}
+
+EXPORT int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rlimit64 *new,
+		     struct rlimit64 *old)
+{
+	return (int)limit(pid, (int)resource, (const struct rlimit *)new, (struct rlimit *)old);
 }
 
 /*

@@ -93,7 +93,7 @@ static void advise(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
 	c->decides = v->clear | v->set;
 }
 
-/* Where a failed call ended: at the first area that refuses it. */
+/* The first area in [lo, hi) that refuses the advice; hi: none does. */
 static uint64_t refused_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
 			     const struct advice *v)
 {
@@ -101,7 +101,16 @@ static uint64_t refused_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
 	for (; x && x->start < hi; x = vt_extent_next(x))
 		if (refuses(m, x, v))
 			return vt_max(x->start, lo);
-	return lo;
+	return hi;
+}
+
+/* Where a failed call ended: there, or where a huge page would have been cut. */
+static uint64_t stopped_at(struct vt_model *m, uint64_t lo, uint64_t hi, const struct advice *v)
+{
+	uint64_t at = refused_from(m, lo, hi, v);
+	if (v->set | v->clear)
+		at = vt_min(at, vt_huge_cut(m, lo, hi));
+	return at < hi ? at : lo;
 }
 
 /*
@@ -139,7 +148,7 @@ int vt_apply_madvise(struct vt_apply *a)
 	else if (ev->ret == -ENOMEM && vt_hole_in(m, lo, hi) < hi)
 		; /* holes were passed over, the rest was done */
 	else if (ev->ret)
-		hi = refused_from(m, lo, hi, v);
+		hi = stopped_at(m, lo, hi, v);
 	if (hi == lo)
 		return 0;
 	if (v->discards)

@@ -91,6 +91,19 @@ static bool any_doubt(const struct vt_model *m, uint64_t lo, uint64_t hi)
 	return false;
 }
 
+static bool valid_prot(uint64_t prot)
+{
+	const uint64_t sem = 8; /* PROT_SEM */
+	return !(prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | sem | PROT_GROWSDOWN));
+}
+
+/* The walk's end at a huge page; lo if there is no huge page to blame. */
+static uint64_t huge_cut_or_nothing(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	uint64_t at = vt_huge_cut(m, lo, hi);
+	return at < hi ? at : lo;
+}
+
 /* Where a refused mprotect stopped; *known: whether the error tells. */
 static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, uint32_t access,
 			   bool *known)
@@ -108,6 +121,8 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 		if (!*known)
 			return lo;
 		break;
+	case EINVAL:
+		return valid_prot(a->ev->a[2]) ? huge_cut_or_nothing(a->m, lo, hi) : lo;
 	case EACCES:
 		at = forbidden_from(m, lo, hi, access);
 		break;
@@ -217,12 +232,14 @@ int vt_apply_mseal(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
-	if (ev->ret || hi <= lo)
+	if ((ev->ret && ev->ret != -EINVAL) || hi <= lo || lo & (VT_PAGE_SIZE - 1))
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
 	if (vt_hole_in(a->m, lo, hi) < hi)
-		a->fx->contradiction |= VT_CONTRA_MISSING;
+		a->fx->contradiction |= ev->ret ? 0 : VT_CONTRA_MISSING;
+	else if (ev->ret)
+		hi = ev->a[2] ? lo : huge_cut_or_nothing(a->m, lo, hi);
 	return vt_change_range(a, lo, hi, seal, NULL);
 }
 

@@ -36,6 +36,21 @@ uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 }
 
 /*
+ * hugetlb_vm_op_split: where a walk over [lo, hi) that splits areas ends with EINVAL, because a
+ * huge page would be cut at lo or hi; hi if none would.
+ */
+uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	const uint64_t in_page = VT_PMD_SIZE - 1;
+	struct vt_extent *x = vt_model_find(m, lo), *y = vt_model_find(m, hi - 1);
+	if (x && x->start < lo && x->flags & VT_VM(HUGETLB) && lo & in_page)
+		return lo;
+	if (y && y->start < hi && y->flags & VT_VM(HUGETLB) && hi & in_page)
+		return vt_max(vt_area_head(y)->start, lo);
+	return hi;
+}
+
+/*
  * split_vma at addr, where the area goes on across it: both parts keep the label. b is SPLIT, or
  * UNDETERMINED where a refused call may have split it.
  */

@@ -197,6 +197,7 @@ VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_c
 			      const void *arg);
 VT_HIDDEN int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b);
 VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
+VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
 VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */

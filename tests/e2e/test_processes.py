@@ -47,6 +47,11 @@ class Processes(TraceTest):
     def test_without_children(self):
         self.assert_pages(self.record_forker("fork", 1, "--children=no"), [11, 12])
 
+    def test_without_children_images_started_by_a_child_are_left_alone_too(self):
+        self.record_and_compare(["sh", "-c", f"{program('brk')}; {program('brk')}; exit 0"],
+                                "--children=no")
+        self.assertEqual(len(self.traces()), 1)
+
     def test_forked_child_with_one_fixed_output_does_not_spoil_the_parents_trace(self):
         output = self.dir / "one.vmt"
         plain = run([program("forker"), "fork"])
