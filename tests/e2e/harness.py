@@ -1,7 +1,7 @@
 """Record a command with vmtrail and look at what came of it: what all e2e tests share.
 
 meson says where things are: TEST_VMTRAIL the command, TEST_LIBRARY the preload, TEST_PROGRAMS the
-directory of the small traced programs.
+directory of the small traced programs. With TEST_KEEP set, traces are kept, and the tests say where.
 
 SPDX-License-Identifier: MIT
 """
@@ -148,7 +148,10 @@ class TraceTest(unittest.TestCase):
 
     def setUp(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vmtrail-test-"))
-        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        if "TEST_KEEP" in os.environ:
+            print(f"{self.id()}: {self.dir}")
+        else:
+            self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.traces_dir = self.dir / "traces"
         self.traces_dir.mkdir()
 

@@ -11,7 +11,7 @@ import signal
 import struct
 import time
 
-from harness import Trace, TraceTest, main, program, record_argv, start
+from harness import Trace, TraceTest, main, program, record_argv, start, wait_until
 
 KILLS = int(os.environ.get("TEST_KILLS", "200"))
 PAGE = 4096
@@ -75,7 +75,8 @@ class Kill(TraceTest):
     def assert_sealing_changes_nothing(self, trace):
         before = trace.text("dump")
         self.assert_verified(trace, least_snapshots=1)
-        trace.text("seal")
+        # killed, but perhaps not yet gone
+        wait_until(lambda: trace.command("seal").returncode == 0)
         self.assertEqual(trace.text("dump"), before)
         self.assert_verified(trace, least_snapshots=1)
 
