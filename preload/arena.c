@@ -7,15 +7,15 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <sys/mman.h>
 #include "recorder.h"
+#include <sys/mman.h>
 
 #define PIECE (256u << 10)
 
 long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off)
 {
-	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len, (uint64_t)prot, (uint64_t)flags,
-					  (uint64_t)fd, off };
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr,  len,          (uint64_t)prot,
+					  (uint64_t)flags, (uint64_t)fd, off };
 	return vt_own_call(VT_MMAP, SYS_mmap, a, fd < 0 ? 0 : vt.own_file);
 }
 

@@ -8,10 +8,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <errno.h>
 #include <linux/shm.h>
 #include <sys/mman.h>
-#include "recorder.h"
 
 /* Slots that calls leave for the recorder's own mappings, which cannot wait. */
 #define OWN_RESERVE 24
@@ -260,7 +260,7 @@ static inline uint64_t enter(struct vt_pending *p, const struct call *c, long *r
 
 /* In a handler that has interrupted a call of this thread. */
 static __attribute__((noinline)) uint64_t enter_nested(struct vt_pending *p, const struct call *c,
-							long *ret)
+						       long *ret)
 {
 	const struct vt_pending outer = *p;
 	uint64_t index = run(p, c, ret);
@@ -276,7 +276,8 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 	     long a5)
 {
 	if (vt_unlikely(!atomic_load_explicit(&vt.on, memory_order_acquire))) {
-		if (atomic_load_explicit(&vt.full, memory_order_acquire) && atomic_load(vt.fork_guard))
+		if (atomic_load_explicit(&vt.full, memory_order_acquire) &&
+		    atomic_load(vt.fork_guard))
 			atomic_fetch_add(&vt.header->lost, 1);
 		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}

@@ -108,8 +108,8 @@ static void take(const struct vt_slot *s, uint64_t index, uint8_t flags)
 }
 
 /*
- * Whether a slot that is not done may be passed over. Then it has been given up: its event stands as
- * undone, and its owner, should it come back, enters it again at a later place, marked late.
+ * Whether a slot that is not done may be passed over. Then it has been given up: its event stands
+ * as undone, and its owner, should it come back, enters it again at a later place, marked late.
  */
 static bool give_up(struct vt_slot *s, uint64_t index)
 {

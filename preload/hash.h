@@ -11,8 +11,8 @@
 
 #include "recorder.h"
 
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(bytes) vt_arena_alloc(bytes)
+#define HASH_NONFATAL_OOM     1
+#define uthash_malloc(bytes)  vt_arena_alloc(bytes)
 #define uthash_free(p, bytes) ((void)(p))
 #include <uthash.h>
 
@@ -35,6 +35,24 @@ static inline void vt_cache_set(struct vt_cache_slot *cache, uint64_t hash, uint
 	struct vt_cache_slot *c = &cache[(hash >> 32) % VT_CACHE_SLOTS];
 	atomic_store_explicit(&c->key, hash ^ id, memory_order_relaxed);
 	atomic_store_explicit(&c->id, id, memory_order_relaxed);
+}
+
+/*
+ * Room for one more pointer behind n in a table of cap; the old table stays where it is (the arena
+ * gives nothing back, and doubling wastes no more than the table itself). NULL: no memory.
+ */
+static inline void *vt_id_table(void *old, uint32_t n, uint32_t *cap)
+{
+	if (n + 1 < *cap)
+		return old;
+	uint32_t more = *cap ? *cap * 2 : 256;
+	void **grown = vt_arena_alloc(more * sizeof(*grown));
+	if (!grown)
+		return NULL;
+	if (old)
+		memcpy(grown, old, *cap * sizeof(*grown));
+	*cap = more;
+	return grown;
 }
 
 #endif

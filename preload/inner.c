@@ -13,10 +13,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <fcntl.h>
 #include <link.h>
 #include <linux/prctl.h>
-#include "recorder.h"
 
 /*
  * Which system calls are ours: by number, the event kind + 1; 0: not ours. Read by syscall() in
@@ -98,9 +98,9 @@ long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
 
 #if defined(__x86_64__)
 
-#define SITE_LEN 7   /* mov $imm32, %eax (5), syscall (2) */
+#define SITE_LEN  7  /* mov $imm32, %eax (5), syscall (2) */
 #define ENTRY_LEN 16 /* of vt_site */
-#define SMALL 96     /* a site this near to its function's start has no live vector registers */
+#define SMALL     96 /* a site this near to its function's start has no live vector registers */
 
 extern const uint8_t vt_site[], vt_site_full[];
 
@@ -144,11 +144,12 @@ static bool doubtful(const uint8_t *fn, uint64_t len, uint64_t site)
 		uint64_t target = len;
 		if ((fn[i] & 0xf0) == 0x70 || fn[i] == 0xeb)
 			target = i + 2 + (uint64_t)(int64_t)(int8_t)fn[i + 1];
-		else if (i + 5 <= len && (fn[i] == 0xe9 || (i && fn[i - 1] == 0x0f &&
-							    (fn[i] & 0xf0) == 0x80)))
-			target = i + 5 + (uint64_t)(int64_t)(int32_t)(
-					fn[i + 1] | fn[i + 2] << 8 | fn[i + 3] << 16 |
-					(uint32_t)fn[i + 4] << 24);
+		else if (i + 5 <= len &&
+			 (fn[i] == 0xe9 || (i && fn[i - 1] == 0x0f && (fn[i] & 0xf0) == 0x80)))
+			target = i + 5 +
+				 (uint64_t)(int64_t)(int32_t)(fn[i + 1] | fn[i + 2] << 8 |
+							      fn[i + 3] << 16 |
+							      (uint32_t)fn[i + 4] << 24);
 		if (target > site && target < site + SITE_LEN)
 			return true;
 	}
@@ -206,9 +207,11 @@ static void scan_function(struct library *l, const uint8_t *fn, uint64_t len)
 			continue;
 		l->found++;
 		if (doubtful(fn, len, i)) {
-			note_site(l, fn + i, nr, "left alone: its function may use what a call overwrites");
+			note_site(l, fn + i, nr,
+				  "left alone: its function may use what a call overwrites");
 		} else if (!redirect(fn + i, nr, i < SMALL)) {
-			note_site(l, fn + i, nr, "left alone: out of reach, or the text cannot be written");
+			note_site(l, fn + i, nr,
+				  "left alone: out of reach, or the text cannot be written");
 		} else {
 			l->redirected++;
 			note_site(l, fn + i, nr, "redirected");
@@ -235,11 +238,12 @@ static void scan(struct library *l)
 }
 
 /* The name a library calls itself, from its dynamic section. */
-static const char *soname(const struct dl_phdr_info *info, const ElfW(Phdr) *dynamic)
+static const char *soname(const struct dl_phdr_info *info, const ElfW(Phdr) * dynamic)
 {
 	const char *strings = NULL;
 	uint64_t offset = 0;
-	for (const ElfW(Dyn) *d = (const void *)(info->dlpi_addr + dynamic->p_vaddr); d->d_tag; d++) {
+	for (const ElfW(Dyn) *d = (const void *)(info->dlpi_addr + dynamic->p_vaddr); d->d_tag;
+	     d++) {
 		if (d->d_tag == DT_STRTAB)
 			strings = (const char *)d->d_un.d_ptr;
 		if (d->d_tag == DT_SONAME)

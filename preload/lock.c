@@ -7,8 +7,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <linux/futex.h>
 #include "recorder.h"
+#include <linux/futex.h>
 
 enum { FREE, HELD, CONTENDED };
 

@@ -6,17 +6,17 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <vmtrail/options.h>
-#include "recorder.h"
 
 #ifndef VMTRAIL_VERSION
 #define VMTRAIL_VERSION "0"
 #endif
-#define TASK_SIZE 0x7ffffffff000u
+#define TASK_SIZE          0x7ffffffff000u
 #define ADDR_COMPAT_LAYOUT 0x0200000
 
 static struct vt_text out;
@@ -168,10 +168,10 @@ static uint32_t version_code(const char *p)
 
 static void kinds(void)
 {
-	static const char *const names[] = { "-",     "addr",  "len",	"off",	 "prot",
-					     "mflags", "advice", "remap", "msync", "shmfl",
-					     "mlock2", "mcl",	"prctl", "rlimit", "persona",
-					     "clone",  "fd",	"int",	"hex" };
+	static const char *const names[] = { "-",      "addr",   "len",   "off",    "prot",
+					     "mflags", "advice", "remap", "msync",  "shmfl",
+					     "mlock2", "mcl",    "prctl", "rlimit", "persona",
+					     "clone",  "fd",     "int",   "hex" };
 	for (int k = 0; k < VT_KIND_COUNT; k++) {
 		vt_text_str(&out, "kind ");
 		vt_text_u64(&out, (uint64_t)k);
@@ -230,8 +230,8 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	number("personality", (uint64_t)persona);
 	char legacy[8] = { 0 };
 	vt_read_file("/proc/sys/vm/legacy_va_layout", legacy, sizeof(legacy));
-	c->bottomup = (persona & ADDR_COMPAT_LAYOUT) || c->rlimit_stack == RLIM_INFINITY ||
-		      legacy[0] == '1';
+	c->bottomup =
+	    (persona & ADDR_COMPAT_LAYOUT) || c->rlimit_stack == RLIM_INFINITY || legacy[0] == '1';
 	text("layout", c->bottomup ? "bottomup" : "topdown", c->bottomup ? 8 : 7);
 	if (!parent_seq)
 		c->mmap_base = find_mmap_base(c->bottomup, loader_start);

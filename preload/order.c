@@ -9,12 +9,12 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <sys/mman.h>
 #include "recorder.h"
+#include <sys/mman.h>
 
-#define RECENT 64    /* calls remembered; a span that reaches further back counts as doubtful */
-#define LONG 32      /* releases under way for longer than that, remembered until they are over */
-#define DOUBTFUL 64  /* ranges; when they run out, they are joined */
+#define RECENT   64 /* calls remembered; a span that reaches further back counts as doubtful */
+#define LONG     32 /* releases under way for longer than that, remembered until they are over */
+#define DOUBTFUL 64 /* ranges; when they run out, they are joined */
 
 struct call {
 	uint64_t index;

@@ -10,11 +10,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include "recorder.h"
 
 struct job {
 	void (*fn)(void *);

@@ -8,6 +8,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
@@ -16,7 +17,6 @@
 #include <sys/stat.h>
 #include <vmtrail/options.h>
 #include <zstd.h>
-#include "recorder.h"
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -51,7 +51,8 @@ static void read_options(char **envp)
 	vt_text_str(&t, output && *output ? output : VT_DEFAULT_OUTPUT);
 	*t.p = '\0';
 	struct stat st;
-	if (output && vt_sys4(SYS_newfstatat, AT_FDCWD, output, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+	if (output && vt_sys4(SYS_newfstatat, AT_FDCWD, output, &st, 0) == 0 &&
+	    S_ISDIR(st.st_mode)) {
 		vt_text_str(&t, "/" VT_DEFAULT_OUTPUT);
 		*t.p = '\0';
 	}
@@ -236,9 +237,10 @@ static void write_keyframe(void)
 }
 
 /*
- * The first call in a new process finds the guard page wiped: begin a trace of its own. The parent's
- * model came along; it holds unless the fork hit somebody in the middle of changing it. Events keep
- * counting where the parent stood, so that a birth below the first event is one of the parent's.
+ * The first call in a new process finds the guard page wiped: begin a trace of its own. The
+ * parent's model came along; it holds unless the fork hit somebody in the middle of changing it.
+ * Events keep counting where the parent stood, so that a birth below the first event is one of the
+ * parent's.
  */
 void vt_after_fork(void)
 {

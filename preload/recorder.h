@@ -15,11 +15,11 @@
 #ifndef VMTRAIL_RECORDER_H
 #define VMTRAIL_RECORDER_H
 
+#include "sys.h"
 #include <stdatomic.h>
 #include <vmtrail/codec.h>
-#include "sys.h"
 
-#define vt_likely(x) __builtin_expect(!!(x), 1)
+#define vt_likely(x)   __builtin_expect(!!(x), 1)
 #define vt_unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
@@ -40,9 +40,9 @@ struct vt_pending {
 
 /* Per thread, initial-exec: never allocated behind our back. */
 struct vt_thread {
-	uint32_t tid;       /* 0: not seen yet */
-	bool name_stale;    /* the thread's name may have changed */
-	void *unwind_frame; /* frame that is inside the unwinder; NULL: none, see stack.c */
+	uint32_t tid;               /* 0: not seen yet */
+	bool name_stale;            /* the thread's name may have changed */
+	void *unwind_frame;         /* frame that is inside the unwinder; NULL: none, see stack.c */
 	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
@@ -60,7 +60,8 @@ struct vt_options {
 struct vt_stack_entry;
 struct vt_file_entry;
 
-/* One slot of a lock-free cache from a 64-bit hash to an id: key is hash ^ id, so it checks itself. */
+/* One slot of a lock-free cache from a 64-bit hash to an id: key is hash ^ id, so it checks itself.
+ */
 struct vt_cache_slot {
 	_Atomic uint64_t key, id;
 };
@@ -70,17 +71,17 @@ struct vt_cache_slot {
 
 struct vt_recorder {
 	/* Read by every call. */
-	_Atomic bool on;                 /* recording */
-	_Atomic bool full;               /* the file takes no more: calls are only counted as lost */
-	_Atomic uint64_t *fork_guard;    /* pid in a MADV_WIPEONFORK page: 0 in a new child */
+	_Atomic bool on;              /* recording */
+	_Atomic bool full;            /* the file takes no more: calls are only counted as lost */
+	_Atomic uint64_t *fork_guard; /* pid in a MADV_WIPEONFORK page: 0 in a new child */
 	struct vt_live *live;
 	struct vt_slot *ring;
 	uint64_t ring_mask;
 	struct vt_trace_header *header;
-	_Atomic uint64_t usable;         /* slots below this index have their disk blocks */
-	_Atomic uint64_t sealed;         /* slots below this index may be taken again */
-	_Atomic uint64_t drained;        /* slots below this index are in the model and the chunk */
-	_Atomic bool sandboxed;          /* a seccomp filter is on: only the calls a mapping needs */
+	_Atomic uint64_t usable;  /* slots below this index have their disk blocks */
+	_Atomic uint64_t sealed;  /* slots below this index may be taken again */
+	_Atomic uint64_t drained; /* slots below this index are in the model and the chunk */
+	_Atomic bool sandboxed;   /* a seccomp filter is on: only the calls a mapping needs */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
 	/* The lock and who holds it. */
@@ -107,15 +108,16 @@ struct vt_recorder {
 	int fd;        /* of the trace, until it is published */
 	bool nameless; /* it has no name yet */
 	bool store_full;
-	uint32_t own_file;   /* file id of the trace itself */
-	char path[4096];     /* of the trace */
-	uint64_t start_ns;   /* CLOCK_MONOTONIC at time 0 */
+	uint32_t own_file; /* file id of the trace itself */
+	char path[4096];   /* of the trace */
+	uint64_t start_ns; /* CLOCK_MONOTONIC at time 0 */
 	uint64_t sync_tick, sync_ns, last_tick, last_ns;
 	uint32_t snapshots;
 	uint64_t snapshot_served, next_interval, heal_not_before, heal_cost;
 	bool heal_wanted;
 	bool single; /* no other thread can be there: the constructor, a fresh child */
-	struct vt_pending *threads, *thread_hand; /* all pending records; where the next is sought */
+	struct vt_pending *threads,
+	    *thread_hand;              /* all pending records; where the next is sought */
 	struct vt_stack_entry *stacks; /* uthash */
 	uint32_t n_stacks, generation;
 	struct vt_file_entry *files; /* uthash by id and by identity */
@@ -162,16 +164,18 @@ void vt_stack_init(void);
 uint32_t vt_stack_id(void);
 void vt_stack_define(uint32_t id);
 
-/* names.c - files, threads, notes. */
+/* files.c */
 uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags);
 uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path);
 uint32_t vt_file_of_segment(int shmid);
 uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected);
 void vt_file_define(uint32_t id);
+void vt_modules_define(void);
+
+/* defs.c - definitions: threads, notes. */
+bool vt_define(uint8_t type, const struct vt_buf *body, const uint8_t *start);
 void vt_thread_seen(struct vt_thread *t);
 void vt_note(const char *key, const char *value);
-void vt_modules_define(void);
-uint8_t vt_file_kind(uint32_t id);
 
 /* store.c - the trace file. */
 bool vt_store_init(void);

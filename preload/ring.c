@@ -86,8 +86,8 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file)
 		fill(s, kind, VT_EV_OWN, a, begin);
 		vt_slot_begin(s, index);
 	}
-	long ret = vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4],
-			   (long)a[5]);
+	long ret =
+	    vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5]);
 	if (!releases && !vt_is_error(ret) && (s = claim(&index))) {
 		fill(s, kind, VT_EV_OWN, a, begin);
 		s->file = file;

@@ -8,14 +8,14 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "recorder.h"
 #include <fcntl.h>
 #include <sys/mman.h>
-#include "recorder.h"
 
-#define PIECE (60u << 10)       /* text in one frame */
-#define MAX_DIFFS 512           /* differences kept from one snapshot; the next finds the rest */
-#define MAX_FLUX 512            /* calls under way beyond which nothing is concluded */
-#define HEAL_PAUSE_NS 20000000u /* between two snapshots for contradictions, at least */
+#define PIECE         (60u << 10) /* text in one frame */
+#define MAX_DIFFS     512         /* differences kept from one snapshot; the next finds the rest */
+#define MAX_FLUX      512         /* calls under way beyond which nothing is concluded */
+#define HEAL_PAUSE_NS 20000000u   /* between two snapshots for contradictions, at least */
 
 struct diff {
 	uint64_t lo, hi, pgoff;
@@ -34,8 +34,8 @@ struct area {
 
 static struct {
 	uint8_t reason;
-	bool store;  /* write frames */
-	bool adopt;  /* enter differences into the model at once: start, fresh child */
+	bool store; /* write frames */
+	bool adopt; /* enter differences into the model at once: start, fresh child */
 	bool compare;
 	bool failed;
 	uint64_t seq_lo, ring_lo;
@@ -59,8 +59,8 @@ static uint8_t special_of(const char *path)
 		const char *name;
 		uint8_t special;
 	} table[] = {
-		{ "[heap]", VT_SPECIAL_HEAP },	     { "[stack]", VT_SPECIAL_STACK },
-		{ "[vdso]", VT_SPECIAL_VDSO },	     { "[vvar]", VT_SPECIAL_VVAR },
+		{ "[heap]", VT_SPECIAL_HEAP },        { "[stack]", VT_SPECIAL_STACK },
+		{ "[vdso]", VT_SPECIAL_VDSO },        { "[vvar]", VT_SPECIAL_VVAR },
 		{ "[vvar_vclock]", VT_SPECIAL_VVAR }, { "[vsyscall]", VT_SPECIAL_VSYSCALL },
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
@@ -128,8 +128,7 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 		v.undetermined = lo != a->start || hi != a->end;
 		v.flags = (a->prot & PROT_READ ? VT_VM(READ) : 0) |
 			  (a->prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
-			  (a->prot & PROT_EXEC ? VT_VM(EXEC) : 0) |
-			  (a->shared ? VT_VM(SHARED) : 0);
+			  (a->prot & PROT_EXEC ? VT_VM(EXEC) : 0) | (a->shared ? VT_VM(SHARED) : 0);
 		vt_model_put(&vt.model, &v, 0, 0);
 		struct vt_extent *x = vt_model_find(&vt.model, lo);
 		if (x)
@@ -138,8 +137,13 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 	}
 	if (snap.n_diffs < MAX_DIFFS)
 		snap.diffs[snap.n_diffs++] = (struct diff){
-			.lo = lo, .hi = hi, .pgoff = pgoff, .file = file,
-			.prot = (uint8_t)a->prot, .shared = a->shared, .mapped = true,
+			.lo = lo,
+			.hi = hi,
+			.pgoff = pgoff,
+			.file = file,
+			.prot = (uint8_t)a->prot,
+			.shared = a->shared,
+			.mapped = true,
 			.growth = growth,
 		};
 }
@@ -158,7 +162,7 @@ static bool same(const struct area *a, const struct vt_extent *x, uint64_t at, u
 	if (x->file != file)
 		return false;
 	return !file || x->pgoff + ((at - x->start) >> VT_PAGE_SHIFT) ==
-				a->pgoff + ((at - a->start) >> VT_PAGE_SHIFT);
+			    a->pgoff + ((at - a->start) >> VT_PAGE_SHIFT);
 }
 
 /* Compare [lo, hi), where nothing is mapped, with the model. */
@@ -181,9 +185,9 @@ static void compare_area(const struct area *a)
 		struct vt_extent *x = vt_model_find(&vt.model, at);
 		uint64_t to = !x || x->start >= a->end ? a->end : x->start > at ? x->start : 0;
 		if (to) {
-			bool growth = x && x->start == to && to < a->end &&
-				      (x->special == VT_SPECIAL_STACK ||
-				       x->flags & VT_VM(GROWSDOWN));
+			bool growth =
+			    x && x->start == to && to < a->end &&
+			    (x->special == VT_SPECIAL_STACK || x->flags & VT_VM(GROWSDOWN));
 			differ(a, at, to, file_of(a, 0), growth);
 		} else {
 			to = x->end < a->end ? x->end : a->end;
@@ -399,9 +403,9 @@ static bool judge(void)
 			.a = { d->lo, d->hi - d->lo },
 			.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
 			.tid = vt_self.tid,
-			.aux = d->growth  ? VT_UNSEEN_STACK_GROWTH :
-			       settles ? VT_UNSEEN_ORDER :
-					 VT_UNSEEN_CHANGE,
+			.aux = d->growth ? VT_UNSEEN_STACK_GROWTH
+			       : settles ? VT_UNSEEN_ORDER
+					 : VT_UNSEEN_CHANGE,
 		};
 		if (d->mapped) {
 			e.a[2] = d->prot;

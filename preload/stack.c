@@ -5,19 +5,19 @@
  * takes the loader's lock when it meets code it has not seen, and whoever holds that may be waiting
  * for us. A known stack is found in a lock-free cache; only a new one takes the recorder lock.
  *
- * A handler that interrupts the unwinder must not enter unw_backtrace again (its per-thread cache is
- * not re-entrant): it uses the step-by-step interface, which blocks signals where it must. That one
- * is slow; so when the interrupted frame turns out to be gone, the fast one is used again.
+ * A handler that interrupts the unwinder must not enter unw_backtrace again (its per-thread cache
+ * is not re-entrant): it uses the step-by-step interface, which blocks signals where it must. That
+ * one is slow; so when the interrupted frame turns out to be gone, the fast one is used again.
  *
  * SPDX-License-Identifier: MIT
  */
-#include <signal.h>
 #include "hash.h"
 #include "unwinder.h"
+#include <signal.h>
 
 /*
- * Frames taken when a handler has interrupted the unwinder. A step costs about a microsecond there; a
- * handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
+ * Frames taken when a handler has interrupted the unwinder. A step costs about a microsecond there;
+ * a handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
  */
 #define NESTED_DEPTH 12
 
@@ -116,16 +116,10 @@ void vt_stack_define(uint32_t id)
 
 static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
 {
-	if (vt.n_stacks + 1 >= table.cap) {
-		uint32_t cap = table.cap ? table.cap * 2 : 1024;
-		struct vt_stack_entry **grown = vt_arena_alloc(cap * sizeof(*grown));
-		if (!grown)
-			return NULL;
-		if (table.by_id)
-			memcpy(grown, table.by_id, table.cap * sizeof(*grown));
-		table.by_id = grown;
-		table.cap = cap;
-	}
+	void *ids = vt_id_table(table.by_id, vt.n_stacks, &table.cap);
+	if (!ids)
+		return NULL;
+	table.by_id = ids;
 	struct vt_stack_entry *e = vt_arena_alloc(sizeof(*e) + n * sizeof(e->pc[0]));
 	if (!e)
 		return NULL;

@@ -18,8 +18,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #define ZSTD_STATIC_LINKING_ONLY
-#include <zstd.h>
 #include "recorder.h"
+#include <zstd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -28,9 +28,9 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define WINDOW (128u << 10)
-#define STEP (32u << 10) /* bytes that become usable at a time */
-#define LEVEL 3
+#define WINDOW      (128u << 10)
+#define STEP        (32u << 10) /* bytes that become usable at a time */
+#define LEVEL       3
 #define TYPICAL_RAW (128u << 10)
 
 /* Append to a path being built, with %p, %e and %n filled in. */
@@ -145,7 +145,8 @@ static long nameless(void)
 	char *slash = strrchr(dir, '/');
 	if (slash)
 		slash[slash == dir] = '\0';
-	return vt_sys4(SYS_openat, AT_FDCWD, slash ? dir : ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	return vt_sys4(SYS_openat, AT_FDCWD, slash ? dir : ".", O_RDWR | O_TMPFILE | O_CLOEXEC,
+		       0600);
 }
 
 /* Make the file as large as it may become; returns where the live region goes, 0 when it cannot. */
@@ -201,7 +202,8 @@ bool vt_store_ring(void)
 		return true;
 	if (!ensure((uint8_t *)vt.ring, bytes, &vt.ring_ready, vt.ring_ready + 1))
 		return false;
-	uint64_t usable = vt.ring_ready == bytes ? UINT64_MAX : vt.ring_ready / sizeof(struct vt_slot);
+	uint64_t usable =
+	    vt.ring_ready == bytes ? UINT64_MAX : vt.ring_ready / sizeof(struct vt_slot);
 	atomic_store_explicit(&vt.usable, usable, memory_order_release);
 	return true;
 }
@@ -209,8 +211,8 @@ bool vt_store_ring(void)
 static void *map(void *at, uint64_t size, int fd, uint64_t off)
 {
 	int flags = MAP_SHARED | (at ? MAP_FIXED_NOREPLACE : 0);
-	long p = vt_sys6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE, flags, fd,
-			 (long)off);
+	long p =
+	    vt_sys6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE, flags, fd, (long)off);
 	if (vt_is_error(p))
 		return NULL;
 	/* Without MADV_RANDOM a first touch reads, and zeroes, 128 KiB around it. */
@@ -234,7 +236,8 @@ static void write_header(uint64_t live_off, uint64_t live_size, uint32_t slots)
 	h->ring_slots = slots;
 	h->slot_size = sizeof(struct vt_slot);
 	h->pid = vt.pid;
-	h->start_realtime_ns = vt_clock_ns(CLOCK_REALTIME) - (vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns);
+	h->start_realtime_ns =
+	    vt_clock_ns(CLOCK_REALTIME) - (vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns);
 	h->crc = vt_crc32(0, h, offsetof(struct vt_trace_header, crc));
 	atomic_store(&h->frames_end, VT_HEADER_SIZE);
 }
@@ -246,7 +249,8 @@ static bool map_file(int fd)
 	/* A small RLIMIT_FSIZE gets a small ring rather than no trace. */
 	for (; slots >= 256; slots /= 4) {
 		vt.journal_size = slots >= 4096 ? 256u << 10 : 64u << 10;
-		live_size = VT_LIVE_HEAD + vt.journal_size + (uint64_t)slots * sizeof(struct vt_slot);
+		live_size =
+		    VT_LIVE_HEAD + vt.journal_size + (uint64_t)slots * sizeof(struct vt_slot);
 		live_off = extend(fd, live_size);
 		if (live_off)
 			break;
@@ -389,7 +393,8 @@ static size_t compress(const void *raw, size_t len)
  * Append one frame and commit it. False when there is no room (disk, file size): the trace ends
  * here, and what comes later is counted as lost.
  */
-bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n_events)
+bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq,
+		    uint32_t n_events)
 {
 	if (vt.store_full)
 		return false;
@@ -460,7 +465,8 @@ void vt_store_close(void)
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 	size_t live = VT_LIVE_HEAD + vt.journal_size + (vt.ring_mask + 1) * sizeof(struct vt_slot);
 	vt_sys6(SYS_mmap, (long)vt.live, (long)live, PROT_READ | PROT_WRITE, flags, -1, 0);
-	vt_sys6(SYS_mmap, (long)vt.window, (long)vt.window_size, PROT_READ | PROT_WRITE, flags, -1, 0);
+	vt_sys6(SYS_mmap, (long)vt.window, (long)vt.window_size, PROT_READ | PROT_WRITE, flags, -1,
+		0);
 	if (!atomic_load(&vt.sandboxed))
 		vt_outside(cut, NULL);
 }

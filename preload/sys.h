@@ -75,10 +75,10 @@ static inline void vt_relax(void)
 #error "vmtrail supports x86-64 and aarch64"
 #endif
 
-#define vt_sys0(nr) vt_sys6(nr, 0, 0, 0, 0, 0, 0)
-#define vt_sys1(nr, a) vt_sys6(nr, (long)(a), 0, 0, 0, 0, 0)
-#define vt_sys2(nr, a, b) vt_sys6(nr, (long)(a), (long)(b), 0, 0, 0, 0)
-#define vt_sys3(nr, a, b, c) vt_sys6(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define vt_sys0(nr)             vt_sys6(nr, 0, 0, 0, 0, 0, 0)
+#define vt_sys1(nr, a)          vt_sys6(nr, (long)(a), 0, 0, 0, 0, 0)
+#define vt_sys2(nr, a, b)       vt_sys6(nr, (long)(a), (long)(b), 0, 0, 0, 0)
+#define vt_sys3(nr, a, b, c)    vt_sys6(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define vt_sys4(nr, a, b, c, d) vt_sys6(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 
 /* Nanoseconds of a clock; the vDSO is not used, for it may not be there yet. */

@@ -5,25 +5,25 @@
  * stand before libgcc's in the program's scope and take over its exceptions.
  *
  * What libunwind imports is replaced where it would disturb the program: it probes memory through a
- * pipe (two descriptors that the program could meet), maps memory through the wrapped functions, has
- * lazily allocated thread-local storage, and finds modules by dl_iterate_phdr, which takes the
- * loader's lock - a thread that holds that lock may be waiting for a lock that our caller holds. The
- * replacements probe by a system call that only reads, map memory as the recorder's own, use
+ * pipe (two descriptors that the program could meet), maps memory through the wrapped functions,
+ * has lazily allocated thread-local storage, and finds modules by dl_iterate_phdr, which takes the
+ * loader's lock - a thread that holds that lock may be waiting for a lock that our caller holds.
+ * The replacements probe by a system call that only reads, map memory as the recorder's own, use
  * thread-local storage that is there from a thread's start, and ask the loader's lock-free table.
  *
  * SPDX-License-Identifier: MIT
  */
 #define UNW_LOCAL_ONLY
+#include "unwinder.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdarg.h>
 #include <sys/mman.h>
-#include "unwinder.h"
 
 #define STR2(x) #x
-#define STR(x) STR2(x)
+#define STR(x)  STR2(x)
 
 struct vt_unwinder vt_unwinder;
 
@@ -140,7 +140,8 @@ static int probe_msync(void *addr, size_t len, int flags)
 static void *own_map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	bool plain = !addr && fd < 0 && prot == (PROT_READ | PROT_WRITE);
-	long p = plain ? vt_own_memory(len) : vt_own_mmap(addr, len, prot, flags, fd, (uint64_t)off);
+	long p =
+	    plain ? vt_own_memory(len) : vt_own_mmap(addr, len, prot, flags, fd, (uint64_t)off);
 	return vt_is_error(p) ? MAP_FAILED : (void *)p;
 }
 
@@ -174,12 +175,23 @@ static const struct {
 	const char *name;
 	void *replacement;
 } rewired[] = {
-	{ "pipe2", no_pipe },	      { "pipe", no_pipe },	 { "read", no_read },
-	{ "write", probe_write },     { "close", no_close },	 { "syscall", no_syscall },
-	{ "mincore", probe_mincore }, { "msync", probe_msync },	 { "mmap", own_map },
-	{ "munmap", own_unmap },      { "dl_iterate_phdr", iterate },
-	{ "open", no_open },	      { "stat", no_stat },	 { "fstat", no_stat },
-	{ "malloc", no_malloc },      { "free", no_free },	 { "__tls_get_addr", tls_address },
+	{ "pipe2", no_pipe },
+	{ "pipe", no_pipe },
+	{ "read", no_read },
+	{ "write", probe_write },
+	{ "close", no_close },
+	{ "syscall", no_syscall },
+	{ "mincore", probe_mincore },
+	{ "msync", probe_msync },
+	{ "mmap", own_map },
+	{ "munmap", own_unmap },
+	{ "dl_iterate_phdr", iterate },
+	{ "open", no_open },
+	{ "stat", no_stat },
+	{ "fstat", no_stat },
+	{ "malloc", no_malloc },
+	{ "free", no_free },
+	{ "__tls_get_addr", tls_address },
 };
 
 static uint64_t dynamic(const struct link_map *m, int64_t tag)
@@ -247,9 +259,10 @@ bool vt_unwinder_load(void)
 	find_object = (int (*)(void *, void *))dlsym(RTLD_DEFAULT, "_dl_find_object");
 	u->backtrace = (int (*)(void **, int))dlsym(lib, "unw_backtrace");
 	u->getcontext = (int (*)(unw_context_t *))dlsym(lib, STR(UNW_ARCH_OBJ(getcontext)));
-	u->init_local = (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
+	u->init_local =
+	    (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
 	u->step = (int (*)(unw_cursor_t *))dlsym(lib, STR(UNW_OBJ(step)));
-	u->get_reg = (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(
-		lib, STR(UNW_OBJ(get_reg)));
+	u->get_reg =
+	    (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(lib, STR(UNW_OBJ(get_reg)));
 	return u->backtrace && u->getcontext && u->init_local && u->step && u->get_reg;
 }

@@ -9,8 +9,8 @@
 #ifndef UNW_LOCAL_ONLY
 #define UNW_LOCAL_ONLY
 #endif
-#include <libunwind.h>
 #include "recorder.h"
+#include <libunwind.h>
 
 struct vt_unwinder {
 	int (*backtrace)(void **, int);

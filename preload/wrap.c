@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #undef _FILE_OFFSET_BITS /* mmap and mmap64 are both defined here */
+#include "recorder.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -15,7 +16,6 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <unistd.h>
-#include "recorder.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -36,11 +36,11 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 		return MAP_FAILED;
 	}
 	return (void *)result(
-		vt_call(VT_MMAP, 0, SYS_mmap, (long)addr, (long)len, prot, flags, fd, off));
+	    vt_call(VT_MMAP, 0, SYS_mmap, (long)addr, (long)len, prot, flags, fd, off));
 }
 
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-	__attribute__((alias("mmap")));
+    __attribute__((alias("mmap")));
 
 EXPORT int munmap(void *addr, size_t len)
 {
@@ -50,7 +50,7 @@ EXPORT int munmap(void *addr, size_t len)
 EXPORT int mprotect(void *addr, size_t len, int prot)
 {
 	return (int)result(
-		vt_call(VT_MPROTECT, 0, SYS_mprotect, (long)addr, (long)len, prot, 0, 0, 0));
+	    vt_call(VT_MPROTECT, 0, SYS_mprotect, (long)addr, (long)len, prot, 0, 0, 0));
 }
 
 EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int pkey)
@@ -65,7 +65,7 @@ EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int pkey)
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
 	return (int)result(
-		vt_call(VT_MADVISE, 0, SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0));
+	    vt_call(VT_MADVISE, 0, SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0));
 }
 
 EXPORT int posix_madvise(void *addr, size_t len, int advice)
@@ -113,7 +113,7 @@ EXPORT int mlock(const void *addr, size_t len)
 EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
 {
 	return (int)result(
-		vt_call(VT_MLOCK2, 0, SYS_mlock2, (long)addr, (long)len, (long)flags, 0, 0, 0));
+	    vt_call(VT_MLOCK2, 0, SYS_mlock2, (long)addr, (long)len, (long)flags, 0, 0, 0));
 }
 
 EXPORT int munlock(const void *addr, size_t len)
@@ -165,9 +165,10 @@ static long limit(pid_t pid, int resource, const struct rlimit *new, struct rlim
 	long ret = vt_sys4(SYS_prlimit64, pid, resource, new, old);
 	bool ours = resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK ||
 		    resource == RLIMIT_MEMLOCK;
-	if (new && ours && !ret && (!pid || pid == (pid_t)vt_sys0(SYS_getpid)))
-		vt_push(VT_SETRLIMIT, (uint64_t[VT_MAX_ARGS]){ (uint64_t)resource, new->rlim_cur,
-							       new->rlim_max, pid != 0 },
+	if (new &&ours && !ret && (!pid || pid == (pid_t)vt_sys0(SYS_getpid)))
+		vt_push(VT_SETRLIMIT,
+			(uint64_t[VT_MAX_ARGS]){ (uint64_t)resource, new->rlim_cur, new->rlim_max,
+						 pid != 0 },
 			ret);
 	return result(ret);
 }

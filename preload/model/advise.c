@@ -47,12 +47,8 @@ static const struct advice advices[] = {
 	[MADV_DOFORK] = { .clear = VT_VM(DONTCOPY), .refused = VT_VM(IO) },
 	[MADV_MERGEABLE] = { .set = VT_VM(MERGEABLE), .spared = KSM_SPARED },
 	[MADV_UNMERGEABLE] = { .clear = VT_VM(MERGEABLE) },
-	[MADV_HUGEPAGE] = { .clear = VT_VM(NOHUGEPAGE),
-			    .set = VT_VM(HUGEPAGE),
-			    .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
-	[MADV_NOHUGEPAGE] = { .clear = VT_VM(HUGEPAGE),
-			      .set = VT_VM(NOHUGEPAGE),
-			      .refused = VT_VM_SPECIAL | VT_VM(HUGETLB) },
+	[MADV_HUGEPAGE] = { .clear = VT_VM(NOHUGEPAGE), .set = VT_VM(HUGEPAGE) },
+	[MADV_NOHUGEPAGE] = { .clear = VT_VM(HUGEPAGE), .set = VT_VM(NOHUGEPAGE) },
 	[MADV_DONTDUMP] = { .set = VT_VM(DONTDUMP) },
 	[MADV_DODUMP] = { .clear = VT_VM(DONTDUMP), .refused = VT_VM_SPECIAL | VT_VM(DROPPABLE) },
 	[MADV_WIPEONFORK] = { .set = VT_VM(WIPEONFORK),
@@ -87,7 +83,8 @@ static void advise(struct vt_apply *a, const struct vt_extent *x, uint32_t anon,
 {
 	const struct advice *v = arg;
 	(void)anon;
-	if (refuses(a->m, x, v) || x->flags & v->spared)
+	(void)a;
+	if (x->flags & v->spared)
 		return;
 	c->flags = (c->flags & ~v->clear) | v->set;
 	c->decides = v->clear | v->set;

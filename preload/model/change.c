@@ -232,14 +232,17 @@ int vt_apply_mseal(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
-	if ((ev->ret && ev->ret != -EINVAL) || hi <= lo || lo & (VT_PAGE_SIZE - 1))
+	if (hi <= lo || lo & (VT_PAGE_SIZE - 1))
+		return 0;
+	bool whole = vt_hole_in(a->m, lo, hi) == hi;
+	if (ev->ret && (ev->ret != -EINVAL || ev->a[2] || !whole))
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	if (vt_hole_in(a->m, lo, hi) < hi)
-		a->fx->contradiction |= ev->ret ? 0 : VT_CONTRA_MISSING;
-	else if (ev->ret)
-		hi = ev->a[2] ? lo : huge_cut_or_nothing(a->m, lo, hi);
+	if (ev->ret)
+		hi = huge_cut_or_nothing(a->m, lo, hi);
+	else if (!whole)
+		a->fx->contradiction |= VT_CONTRA_MISSING;
 	return vt_change_range(a, lo, hi, seal, NULL);
 }
 

@@ -364,7 +364,8 @@ int vt_apply_shmat(struct vt_apply *a)
 	if (ev->a[2] & SHM_RDONLY)
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = ev->file;
-	like.identity = vt_identity_new(a->m);
+	/* every attachment opens the segment anew: known to be nobody else's file */
+	like.identity = VT_ID_KNOWN_FILE | vt_identity_new(a->m);
 	if (vt_segment_attached(a->m, ev->file, len >> VT_PAGE_SHIFT))
 		return -ENOMEM;
 	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;

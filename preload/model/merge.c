@@ -65,6 +65,9 @@ static enum vt_boundary same_area(const struct vt_model *m, const struct vt_exte
 	    l->pkey != r->pkey)
 		return VT_BOUNDARY_SPLIT;
 
+	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
+	if (known && (l->identity ^ r->identity) & VT_ID_NUMBER_MAX)
+		return VT_BOUNDARY_SPLIT;
 	bool agree = l->identity == r->identity && (l->identity || !l->file);
 	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
 	if ((l->flags ^ r->flags) & ~open_flags(unsure))

@@ -1,23 +1,22 @@
 /*
- * names.c - what ids in events stand for: files, threads, and the recorder's notes.
+ * files.c - what file ids in events stand for, and which of the files are code.
  *
  * Runs inside the traced process. A file is known by device and inode; its name is asked for once.
  * Under a seccomp filter nothing is asked: the file then stays nameless.
  *
  * SPDX-License-Identifier: MIT
  */
+#include "hash.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
-#include <linux/prctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
-#include "hash.h"
 
 #define HUGETLBFS_MAGIC 0x958458f6
-#define NO_DEV (~0ull)
+#define NO_DEV          (~0ull)
 
 struct vt_file_entry {
 	UT_hash_handle hh;
@@ -27,7 +26,7 @@ struct vt_file_entry {
 	char *path;
 	uint32_t id, generation;
 	uint8_t kind;
-	bool module;          /* known as code: build_id is what could be read of it */
+	bool module; /* known as code: build_id is what could be read of it */
 	uint8_t build_id_len;
 	uint8_t build_id[64];
 };
@@ -42,28 +41,13 @@ static struct vt_file_entry *entry(uint32_t id)
 	return id && id <= vt.n_files ? f.by_id[id] : NULL;
 }
 
-/* Append one definition whose body put() writes into at most size bytes. */
-static bool define(uint8_t type, const struct vt_buf *body, const uint8_t *start)
-{
-	size_t len = (size_t)(body->p - start);
-	uint8_t *room = vt_journal_room(len + 16);
-	if (!room)
-		return false;
-	struct vt_buf b = { room, room + len + 16, false };
-	*b.p++ = type;
-	vt_put_varint(&b, len);
-	vt_put_bytes(&b, start, len);
-	vt_journal_commit((size_t)(b.p - room));
-	return true;
-}
-
 static void write_module(struct vt_file_entry *e)
 {
 	uint8_t body[128];
 	struct vt_buf b = { body, body + sizeof(body), false };
 	vt_put_varint(&b, e->id);
 	vt_put_str(&b, e->build_id, e->build_id_len);
-	define(VT_DEF_MODULE, &b, body);
+	vt_define(VT_DEF_MODULE, &b, body);
 }
 
 static void write_file(struct vt_file_entry *e)
@@ -75,7 +59,7 @@ static void write_file(struct vt_file_entry *e)
 	vt_put_varint(&b, e->key.dev);
 	vt_put_varint(&b, e->key.ino);
 	vt_put_str(&b, e->path, strnlen(e->path, 4096));
-	if (define(VT_DEF_FILE, &b, body))
+	if (vt_define(VT_DEF_FILE, &b, body))
 		e->generation = vt.generation;
 	if (e->module)
 		write_module(e);
@@ -104,16 +88,10 @@ static char *keep(const char *s)
 static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const char *path,
 				 bool keyed)
 {
-	if (vt.n_files + 1 >= f.cap) {
-		uint32_t cap = f.cap ? f.cap * 2 : 256;
-		struct vt_file_entry **grown = vt_arena_alloc(cap * sizeof(*grown));
-		if (!grown)
-			return NULL;
-		if (f.by_id)
-			memcpy(grown, f.by_id, f.cap * sizeof(*grown));
-		f.by_id = grown;
-		f.cap = cap;
-	}
+	void *ids = vt_id_table(f.by_id, vt.n_files, &f.cap);
+	if (!ids)
+		return NULL;
+	f.by_id = ids;
 	struct vt_file_entry *e = vt_arena_alloc(sizeof(*e));
 	if (!e || !(e->path = keep(path)))
 		return NULL;
@@ -149,12 +127,6 @@ void vt_file_define(uint32_t id)
 	struct vt_file_entry *e = entry(id);
 	if (e && e->generation != vt.generation)
 		write_file(e);
-}
-
-uint8_t vt_file_kind(uint32_t id)
-{
-	struct vt_file_entry *e = entry(id);
-	return e ? e->kind : VT_FILE_NONE;
 }
 
 /* A file that no device and inode identify yet: shared anonymous memory and the like. */
@@ -196,7 +168,8 @@ static const uint8_t *build_id_note(const uint8_t *p, size_t size, size_t *len)
 		size_t desc = name + ((n->n_namesz + 3) & ~3u);
 		if (desc + n->n_descsz > size)
 			break;
-		if (n->n_type == NT_GNU_BUILD_ID && n->n_namesz == 4 && !memcmp(p + name, "GNU", 4)) {
+		if (n->n_type == NT_GNU_BUILD_ID && n->n_namesz == 4 &&
+		    !memcmp(p + name, "GNU", 4)) {
 			*len = n->n_descsz;
 			return p + desc;
 		}
@@ -339,67 +312,6 @@ uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t 
 	if (!e)
 		e = add(kind_of_path(path), dev, ino, path, true);
 	return e ? e->id : 0;
-}
-
-/*
- * A record for a thread's pending call: that of a thread that is gone, or a new one. Under the
- * lock. Each new thread looks at two records, so that they stay about as many as threads live.
- */
-static struct vt_pending *pending_record(uint32_t tid)
-{
-	for (int i = 0; i < 2 && vt.threads; i++) {
-		struct vt_pending *p = vt.thread_hand ? vt.thread_hand : vt.threads;
-		vt.thread_hand = p->next;
-		if (!p->frame && p->tid != tid &&
-		    vt_sys3(SYS_tgkill, vt.pid, p->tid, 0) == -3 /* ESRCH */) {
-			p->tid = tid;
-			return p;
-		}
-	}
-	struct vt_pending *p = vt_arena_alloc(sizeof(*p));
-	if (!p)
-		return NULL;
-	p->kind = VT_KIND_COUNT;
-	p->tid = tid;
-	p->next = vt.threads;
-	vt.threads = p;
-	return p;
-}
-
-/* A thread's first event, or the first after its name may have changed. */
-void vt_thread_seen(struct vt_thread *t)
-{
-	char name[17] = { 0 };
-	if (!t->tid)
-		t->tid = (uint32_t)vt_sys0(SYS_gettid);
-	t->name_stale = false;
-	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
-		vt_sys2(SYS_prctl, PR_GET_NAME, name);
-	uint8_t body[64];
-	struct vt_buf b = { body, body + sizeof(body), false };
-	vt_put_varint(&b, t->tid);
-	vt_put_str(&b, name, strnlen(name, 16));
-	vt_lock();
-	define(VT_DEF_THREAD, &b, body);
-	if (!t->pending)
-		t->pending = pending_record(t->tid);
-	else
-		t->pending->tid = t->tid;
-	vt_unlock();
-}
-
-/* Something the recorder has to say of itself. Under the lock, or before recording starts. */
-void vt_note(const char *key, const char *value)
-{
-	uint8_t body[600];
-	char line[512];
-	struct vt_text t = { line, line + sizeof(line) };
-	vt_text_str(&t, key);
-	vt_text_str(&t, " ");
-	vt_text_escaped(&t, value, strlen(value));
-	struct vt_buf b = { body, body + sizeof(body), false };
-	vt_put_str(&b, line, (size_t)(t.p - line));
-	define(VT_DEF_NOTE, &b, body);
 }
 
 static int note_module(struct dl_phdr_info *info, size_t size, void *arg)

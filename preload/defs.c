@@ -1,0 +1,85 @@
+/*
+ * defs.c - definitions in the trace's journal: threads and notes; files.c and stack.c have theirs.
+ *
+ * Runs inside the traced process. A definition is committed before the first event that uses it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "recorder.h"
+#include <linux/prctl.h>
+
+/* Append one definition to the journal: body runs from start to body->p. Under the lock. */
+bool vt_define(uint8_t type, const struct vt_buf *body, const uint8_t *start)
+{
+	size_t len = (size_t)(body->p - start);
+	uint8_t *room = vt_journal_room(len + 16);
+	if (!room)
+		return false;
+	struct vt_buf b = { room, room + len + 16, false };
+	*b.p++ = type;
+	vt_put_varint(&b, len);
+	vt_put_bytes(&b, start, len);
+	vt_journal_commit((size_t)(b.p - room));
+	return true;
+}
+
+/*
+ * A record for a thread's pending call: that of a thread that is gone, or a new one. Under the
+ * lock. Each new thread looks at two records, so that they stay about as many as threads live.
+ */
+static struct vt_pending *pending_record(uint32_t tid)
+{
+	for (int i = 0; i < 2 && vt.threads; i++) {
+		struct vt_pending *p = vt.thread_hand ? vt.thread_hand : vt.threads;
+		vt.thread_hand = p->next;
+		if (!p->frame && p->tid != tid &&
+		    vt_sys3(SYS_tgkill, vt.pid, p->tid, 0) == -3 /* ESRCH */) {
+			p->tid = tid;
+			return p;
+		}
+	}
+	struct vt_pending *p = vt_arena_alloc(sizeof(*p));
+	if (!p)
+		return NULL;
+	p->kind = VT_KIND_COUNT;
+	p->tid = tid;
+	p->next = vt.threads;
+	vt.threads = p;
+	return p;
+}
+
+/* A thread's first event, or the first after its name may have changed. */
+void vt_thread_seen(struct vt_thread *t)
+{
+	char name[17] = { 0 };
+	if (!t->tid)
+		t->tid = (uint32_t)vt_sys0(SYS_gettid);
+	t->name_stale = false;
+	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
+		vt_sys2(SYS_prctl, PR_GET_NAME, name);
+	uint8_t body[64];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_varint(&b, t->tid);
+	vt_put_str(&b, name, strnlen(name, 16));
+	vt_lock();
+	vt_define(VT_DEF_THREAD, &b, body);
+	if (!t->pending)
+		t->pending = pending_record(t->tid);
+	else
+		t->pending->tid = t->tid;
+	vt_unlock();
+}
+
+/* Something the recorder has to say of itself. Under the lock, or before recording starts. */
+void vt_note(const char *key, const char *value)
+{
+	uint8_t body[600];
+	char line[512];
+	struct vt_text t = { line, line + sizeof(line) };
+	vt_text_str(&t, key);
+	vt_text_str(&t, " ");
+	vt_text_escaped(&t, value, strlen(value));
+	struct vt_buf b = { body, body + sizeof(body), false };
+	vt_put_str(&b, line, (size_t)(t.p - line));
+	vt_define(VT_DEF_NOTE, &b, body);
+}
