@@ -52,7 +52,8 @@ static bool check_live(struct vt_trace *t, char **error)
 {
 	const struct vt_trace_header *h = &t->header;
 
-	/* The recorder closes a trace by cutting the live region off; the header stays as it was. */
+	/* The recorder closes a trace by cutting the live region off; the header stays as it was.
+	 */
 	if (t->header.live_off >= vt_reader_of(t)->file_size)
 		t->header.live_off = 0;
 	if (!h->live_off)
