@@ -100,6 +100,14 @@ static bool locks_future(const struct fuzz_worker *w)
 	return (w->model.def_flags & (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))) == VT_VM(LOCKED);
 }
 
+/* How long a mapping becomes: huge pages are rounded up to their size. */
+static uint64_t mapping_len(const struct vt_event *ev)
+{
+	uint64_t unit = ev->a[3] & MAP_HUGETLB ? HUGE_BYTES : VT_PAGE_SIZE;
+	uint64_t len = (ev->a[1] + unit - 1) & -unit;
+	return len < ev->a[1] ? ev->a[1] : len;
+}
+
 /* Whether the call would strike the worker, or take more memory than a test should. */
 static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 {
@@ -108,7 +116,7 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 	case VT_MMAP:
 		if (a[1] > POPULATE_MAX && (a[3] & (MAP_POPULATE | MAP_LOCKED) || locks_future(w)))
 			return true;
-		return a[3] & MAP_FIXED && reaches_own(a[0], a[1]);
+		return a[3] & MAP_FIXED && reaches_own(a[0], mapping_len(ev));
 	case VT_MREMAP:
 		if (a[2] > POPULATE_MAX && a[2] < 1UL << 46)
 			return true;
@@ -215,8 +223,7 @@ static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 	const struct vt_extent *x;
 	switch (ev->kind) {
 	case VT_MMAP:
-		if (a[3] & MAP_HUGETLB)
-			len = (a[1] + HUGE_BYTES - 1) & -HUGE_BYTES;
+		len = mapping_len(ev);
 		if (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE) || is_placed_by_file(ev->file, len))
 			return 0;
 		return vt_get_unmapped_area(&w->model, a[0], len, a[5] >> VT_PAGE_SHIFT, a[3],
@@ -295,7 +302,7 @@ static bool compare_after(struct fuzz_worker *w, const struct vt_event *ev, uint
 	switch (ev->kind) {
 	case VT_MMAP:
 		if (!error)
-			r[0] = (struct vt_range){ ret, ret + a[1] };
+			r[0] = (struct vt_range){ ret, ret + mapping_len(ev) };
 		break;
 	case VT_MREMAP:
 		r[1] = (struct vt_range){ error ? a[4] : ret, (error ? a[4] : ret) + a[2] };
