@@ -27,14 +27,21 @@ def counted_calls(path):
 
 
 def loop_calls(events):
-    """{tid: [(call, pages, completed)]} of the program's loop, in order."""
+    """{tid: [(call, pages, completed)]} of the program's loop, in order.
+
+    A call announced as undone may have lasted so long that the recorder went on without it; then
+    it is entered once more, as late, when it is done: one call.
+    """
     calls = collections.defaultdict(list)
     for event in events:
         if event["own"] or event["inner"] or event["call"] not in ("mmap", "munmap"):
             continue
         if event["call"] == "mmap" and event["args"][3] != PRIVATE_ANONYMOUS:
             continue
-        calls[event["tid"]].append((event["call"], event["args"][1] // PAGE, not event["undone"]))
+        mine, call = calls[event["tid"]], (event["call"], event["args"][1] // PAGE)
+        if event["late"] and mine and mine[-1] == (*call, False):
+            mine.pop()
+        mine.append((*call, not event["undone"]))
     return calls
 
 
