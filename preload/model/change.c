@@ -122,7 +122,11 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 			return lo;
 		break;
 	case EINVAL:
-		return valid_prot(a->ev->a[2]) ? huge_cut_or_nothing(a->m, lo, hi) : lo;
+		/* PROT_GROWSDOWN from below an area that is no stack is refused at once */
+		if (!valid_prot(a->ev->a[2]) ||
+		    (a->ev->a[2] & PROT_GROWSDOWN && x && !(x->flags & VT_VM(GROWSDOWN))))
+			return lo;
+		return huge_cut_or_nothing(a->m, lo, hi);
 	case EACCES:
 		at = forbidden_from(m, lo, hi, access);
 		break;
