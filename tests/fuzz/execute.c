@@ -108,6 +108,18 @@ static uint64_t mapping_len(const struct vt_event *ev)
 	return len < ev->a[1] ? ev->a[1] : len;
 }
 
+/* Whether a range is too long to be populated; one that wraps is refused at once. */
+static bool is_too_long(const uint64_t *a)
+{
+	return a[1] > POPULATE_MAX && a[0] + a[1] > a[0];
+}
+
+/* Whether an advice touches pages: MADV_POPULATE_READ, _WRITE, MADV_COLLAPSE. */
+static bool populates(uint64_t advice)
+{
+	return advice == 22 || advice == 23 || advice == 25;
+}
+
 /* Whether the call would strike the worker, or take more memory than a test should. */
 static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 {
@@ -134,7 +146,10 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 		return w->model.totals.total_vm << VT_PAGE_SHIFT > 4 * POPULATE_MAX;
 	case VT_MLOCK:
 	case VT_MLOCK2:
-		return reaches_own(a[0], a[1]) || (a[1] > POPULATE_MAX && a[1] < 1UL << 46);
+		return reaches_own(a[0], a[1]) || (w->touched && is_too_long(a));
+	case VT_MADVISE:
+	case VT_PROCESS_MADVISE:
+		return reaches_own(a[0], a[1]) || (populates(a[2]) && is_too_long(a));
 	case VT_MUNLOCKALL:
 	case VT_PRCTL:
 	case VT_SETRLIMIT:
