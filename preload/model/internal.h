@@ -49,8 +49,8 @@
 
 /*
  * vt_extent.identity: extents with equal identities agree in everything the model cannot see of
- * them. The bits say what that is; the rest is a number. KNOWN_FILE: the number is the file id and
- * stands for one open file description.
+ * them. The bits say what that is; the rest is a number. KNOWN_FILE: the number stands for one open
+ * file description, and another number for another one.
  */
 #define VT_ID_HIDDEN_FLAGS 0x80000000U /* from a snapshot that shows protection only */
 #define VT_ID_ACCOUNT      0x40000000U /* VM_ACCOUNT depends on whether a page was touched */

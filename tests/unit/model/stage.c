@@ -141,12 +141,13 @@ static void lay(struct page *pages, const struct vt_vma *v, char edge)
 	uint64_t first = (v->start - STAGE_BASE) >> VT_PAGE_SHIFT;
 	uint64_t n = (v->end - v->start) >> VT_PAGE_SHIFT;
 	for (uint64_t i = 0; i < n; i++)
-		pages[first + i] = (struct page){ .mapped = true,
-						  .shared = v->flags & VT_VM(SHARED),
-						  .file = v->file != 0,
-						  .prot = v->flags & 7,
-						  .pgoff = v->file ? v->pgoff + i : 0,
-						  .edge = i ? ' ' : edge };
+		pages[first + i] =
+		    (struct page){ .mapped = true,
+				   .shared = v->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE)),
+				   .file = v->file != 0,
+				   .prot = v->flags & 7,
+				   .pgoff = v->file ? v->pgoff + i : 0,
+				   .edge = i ? ' ' : edge };
 }
 
 static void draw(const struct page *pages, char *picture)

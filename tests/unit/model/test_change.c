@@ -1,0 +1,266 @@
+/*
+ * test_change.c - calls that change a range: mprotect, madvise, mlock, mseal, and how far a refused
+ * one gets.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "stage.h"
+
+static void protecting_the_middle_splits_twice(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, RW);
+	protect(s, 2, 2, R);
+	shows(s, "ww|rr|ww");
+	assert_int_equal(s->fx.splits, 2);
+	assert_int_equal(s->fate_pages[VT_PIECE_CHANGED], 2);
+}
+
+static void protecting_back_fuses_the_extents(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, NONE);
+	protect(s, 2, 2, R);
+	protect(s, 2, 2, NONE);
+	shows(s, "------");
+	assert_int_equal(s->m.totals.extents, 1);
+}
+
+static void part_of_an_area_goes_over_to_its_neighbour(void **state)
+{
+	map(*state, 0, 4, NONE);
+	protect(*state, 0, 1, R);
+	protect(*state, 1, 1, R);
+	shows(*state, "rr|--");
+}
+
+static void one_protection_over_several_areas_makes_them_one(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, R);
+	map(s, 2, 2, NONE);
+	map(s, 4, 2, RX);
+	protect(s, 0, 6, R);
+	shows(s, "rrrrrr");
+}
+
+static void the_same_protection_changes_nothing(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, R);
+	protect(s, 1, 2, R);
+	shows(s, "rrrr");
+	assert_int_equal(s->fate_pages[VT_PIECE_CHANGED], 0);
+}
+
+static void a_hole_stops_mprotect(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, R);
+	map(s, 4, 2, R);
+	assert_int_equal(try_protect(s, 1, 4, NONE), -ENOMEM);
+	shows(s, "r|-..rr");
+	assert_int_equal(s->fx.contradiction, 0);
+}
+
+static void nothing_at_the_start_refuses_mprotect(void **state)
+{
+	struct stage *s = *state;
+	map(s, 1, 2, R);
+	assert_int_equal(try_protect(s, 0, 3, NONE), -ENOMEM);
+	shows(s, ".rr");
+}
+
+static void a_forbidden_area_stops_mprotect(void **state)
+{
+	struct stage *s = *state;
+	s->event_flags |= VT_EV_FD_RDONLY;
+	map(s, 0, 2, R);
+	int fd = s->fd[FILE_A];
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	s->fd[FILE_A] = open(path, O_RDONLY | O_CLOEXEC);
+	map_file(s, 2, 2, R, MAP_SHARED, FILE_A, 0);
+	close(fd);
+	assert_int_equal(try_protect(s, 0, 4, RW), -EACCES);
+	shows(s, "ww|RR");
+}
+
+static void growsdown_reaches_to_the_stacks_beginning(void **state)
+{
+	map_flags(*state, 2, 4, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+	call(*state, VT_MPROTECT, addr(4), VT_PAGE_SIZE, R | PROT_GROWSDOWN, 0, 0, 0, 0);
+	shows(*state, "..rrr|w");
+}
+
+static void advice_that_an_area_remembers_splits_it(void **state)
+{
+	map(*state, 0, 6, R);
+	advise(*state, 2, 2, MADV_DONTFORK);
+	shows(*state, "rr|rr|rr");
+	advise(*state, 2, 2, MADV_DOFORK);
+	shows(*state, "rrrrrr");
+}
+
+static void advice_that_drops_contents_splits_nothing(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, RW);
+	advise(s, 2, 2, MADV_DONTNEED);
+	shows(s, "wwwwww");
+	assert_int_equal(s->fate_pages[VT_PIECE_DISCARDED], 2);
+}
+
+/* madvise_walk_vmas goes on past a hole and then fails. */
+static void advice_goes_on_past_holes(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, R);
+	map(s, 4, 2, R);
+	assert_int_equal(try_advise(s, 0, 5, MADV_DONTFORK), -ENOMEM);
+	shows(s, "rr..r|r");
+}
+
+static void advice_stops_at_an_area_that_refuses_it(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, R);
+	map_file(s, 2, 2, R, MAP_SHARED, FILE_A, 0);
+	map(s, 4, 2, R);
+	assert_int_equal(try_advise(s, 1, 4, MADV_WIPEONFORK), -EINVAL);
+	shows(s, "r|r|RR|rr");
+}
+
+static void a_lock_splits_and_an_unlock_merges(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, R);
+	lock(s, 2, 2);
+	shows(s, "rr|rr|rr");
+	assert_int_equal(s->m.totals.locked_vm, 2);
+	unlock(s, 2, 2);
+	shows(s, "rrrrrr");
+	assert_int_equal(s->m.totals.locked_vm, 0);
+}
+
+/* apply_vma_lock_flags stops at the first hole. */
+static void a_hole_stops_a_lock(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, R);
+	map(s, 4, 2, R);
+	long ret = call(s, VT_MLOCK, addr(1), 4 * VT_PAGE_SIZE, 0, 0, 0, 0, 0);
+	assert_int_equal(ret, -ENOMEM);
+	shows(s, "r|r..rr");
+}
+
+/* The pages cannot be faulted in, which is told only after the areas are locked. */
+static void memory_without_access_is_locked_though_the_call_fails(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, NONE);
+	long ret = call(s, VT_MLOCK, addr(1), 2 * VT_PAGE_SIZE, 0, 0, 0, 0, 0);
+	assert_int_equal(ret, -ENOMEM);
+	shows(s, "-|--|-");
+	assert_int_equal(s->m.totals.locked_vm, 2);
+}
+
+static void an_address_inside_a_page_locks_the_page(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, R);
+	call(s, VT_MLOCK, addr(1) + 5, VT_PAGE_SIZE, 0, 0, 0, 0, 0);
+	shows(s, "r|rr|r");
+}
+
+static void future_memory_is_locked_by_default(void **state)
+{
+	struct stage *s = *state;
+	struct vt_event all = { .seq = 1, .kind = VT_MLOCKALL, .a = { MCL_FUTURE } };
+	struct vt_event one = { .seq = 2,
+				.kind = VT_MMAP,
+				.a = { addr(0), VT_PAGE_SIZE, R,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED },
+				.ret = (int64_t)addr(0) };
+	vt_model_apply(&s->m, &all, &s->fx);
+	vt_model_apply(&s->m, &one, &s->fx);
+	assert_int_equal(s->m.totals.locked_vm, 1);
+	struct vt_event none = { .seq = 3, .kind = VT_MUNLOCKALL };
+	vt_model_apply(&s->m, &none, &s->fx);
+	assert_int_equal(s->m.totals.locked_vm, 0);
+	assert_int_equal(s->m.def_flags, 0);
+}
+
+/* What is sealed stays for the process's life: in a child. */
+static void sealed_memory_refuses_change(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, R);
+	pid_t child = fork();
+	if (child == 0) {
+		if (call(s, VT_MSEAL, addr(2), VT_PAGE_SIZE, 0, 0, 0, 0, 0) != 0)
+			_exit(0);
+		shows(s, "rr|r|r");
+		assert_int_equal(try_protect(s, 1, 3, NONE), -EPERM);
+		shows(s, "r|-|r|r");
+		assert_int_equal(try_advise(s, 0, 4, MADV_DONTNEED), -EPERM);
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+}
+
+static void a_long_area_that_needs_no_change_is_not_walked(void **state)
+{
+	struct stage *s = *state;
+	for (unsigned i = 0; i < 40; i++)
+		map(s, i, 1, R);
+	protect(s, 0, 40, R);
+	assert_int_equal(s->m.totals.extents, 40);
+	protect(s, 0, 40, NONE);
+	shows(s, "----------------------------------------");
+}
+
+static void the_call_that_should_have_failed_is_told(void **state)
+{
+	struct stage *s = *state;
+	struct vt_event ev = { .seq = 1, .kind = VT_MPROTECT, .a = { addr(0), VT_PAGE_SIZE, R } };
+	vt_model_apply(&s->m, &ev, &s->fx);
+	assert_int_equal(s->fx.contradiction, VT_CONTRA_MISSING);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, stage_open, stage_close)
+	const struct CMUnitTest tests[] = {
+		T(protecting_the_middle_splits_twice),
+		T(protecting_back_fuses_the_extents),
+		T(part_of_an_area_goes_over_to_its_neighbour),
+		T(one_protection_over_several_areas_makes_them_one),
+		T(the_same_protection_changes_nothing),
+		T(a_hole_stops_mprotect),
+		T(nothing_at_the_start_refuses_mprotect),
+		T(a_forbidden_area_stops_mprotect),
+		T(growsdown_reaches_to_the_stacks_beginning),
+		T(advice_that_an_area_remembers_splits_it),
+		T(advice_that_drops_contents_splits_nothing),
+		T(advice_goes_on_past_holes),
+		T(advice_stops_at_an_area_that_refuses_it),
+		T(a_lock_splits_and_an_unlock_merges),
+		T(a_hole_stops_a_lock),
+		T(memory_without_access_is_locked_though_the_call_fails),
+		T(an_address_inside_a_page_locks_the_page),
+		T(future_memory_is_locked_by_default),
+		T(sealed_memory_refuses_change),
+		T(a_long_area_that_needs_no_change_is_not_walked),
+		T(the_call_that_should_have_failed_is_told),
+	};
+	return cmocka_run_group_tests_name("mprotect_fixup, madvise_walk_vmas, mlock_fixup", tests,
+					   NULL, NULL);
+}

@@ -1,0 +1,179 @@
+/*
+ * test_tree.c - the augmented red-black tree under random calls: order, colours, gaps, and what
+ * every subtree keeps must be right at each step.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+
+#include "stage.h"
+
+#define RED    1
+#define STARTS 2
+#define PAGES  4096
+
+static int open_model(void **state)
+{
+	struct vt_model *m = calloc(1, sizeof(*m));
+	stage_model(m);
+	*state = m;
+	return 0;
+}
+
+static int close_model(void **state)
+{
+	vt_model_fini(*state);
+	free(*state);
+	return 0;
+}
+
+/* What a subtree really holds. */
+struct truth {
+	uint64_t gap, last_end;
+	bool starts;
+	unsigned black; /* black extents on the way down */
+};
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static struct truth check(const struct vt_extent *x, const struct vt_extent *parent, uint64_t prev)
+{
+	if (!x)
+		return (struct truth){ 0, prev, false, 1 };
+	assert_ptr_equal((const void *)(x->parent_color & ~7UL), parent);
+	bool red = x->parent_color & RED;
+	if (red && parent)
+		assert_false(parent->parent_color & RED);
+	struct truth left = check(x->left, x, prev);
+	assert_true(x->start >= left.last_end && x->start < x->end);
+	uint64_t gap = x->start - left.last_end;
+	assert_int_equal(x->gap,
+			 gap >> VT_PAGE_SHIFT < UINT32_MAX ? gap >> VT_PAGE_SHIFT : UINT32_MAX);
+	if (gap)
+		assert_int_equal(x->boundary, VT_BOUNDARY_SPLIT);
+	struct truth right = check(x->right, x, x->end);
+	assert_int_equal(left.black, right.black);
+	struct truth all = { larger(gap, larger(left.gap, right.gap)), right.last_end,
+			     left.starts || right.starts || x->boundary != VT_BOUNDARY_MERGED,
+			     left.black + !red };
+	assert_int_equal(x->subtree_gap, all.gap);
+	assert_int_equal((x->parent_color & STARTS) != 0, all.starts);
+	return all;
+}
+
+static uint64_t seed = 88172645463325252;
+
+static unsigned below(unsigned n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned)(seed >> 11) % n;
+}
+
+static void random_call(struct vt_model *m, uint64_t base, uint64_t seq)
+{
+	static const uint64_t prots[] = { NONE, R, RW, RW, RX };
+	struct vt_effect fx;
+	struct vt_event ev = { .seq = seq };
+	uint64_t at = base + below(PAGES) * VT_PAGE_SIZE;
+	uint64_t len = (1 + below(below(8) ? 8 : 512)) * VT_PAGE_SIZE;
+	ev.a[0] = at;
+	ev.a[1] = len;
+	ev.a[2] = prots[below(5)];
+	switch (below(4)) {
+	case 0:
+		ev.kind = VT_MUNMAP;
+		break;
+	case 1:
+		ev.kind = VT_MPROTECT;
+		break;
+	default:
+		ev.kind = VT_MMAP;
+		ev.a[3] = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+		ev.ret = (int64_t)at;
+		break;
+	}
+	assert_int_equal(vt_model_apply(m, &ev, &fx), 0);
+}
+
+static void the_tree_is_right_at_every_step(void **state)
+{
+	struct vt_model *m = *state;
+	for (unsigned i = 0; i < 4000; i++) {
+		random_call(m, STAGE_BASE, i + 1);
+		check(m->root, NULL, 0);
+	}
+}
+
+/* Two windows further apart than vt_extent.gap can tell. */
+static void gaps_too_large_for_their_field_are_right_too(void **state)
+{
+	struct vt_model *m = *state;
+	for (unsigned i = 0; i < 2000; i++) {
+		random_call(m, below(2) ? 0x10000 : 0x7f0000000000, i + 1);
+		check(m->root, NULL, 0);
+	}
+}
+
+static void searching_finds_what_walking_finds(void **state)
+{
+	struct vt_model *m = *state;
+	for (unsigned i = 0; i < 1000; i++)
+		random_call(m, STAGE_BASE, i + 1);
+	for (unsigned page = 0; page < PAGES; page += 3) {
+		struct vt_extent *x = vt_model_first(m);
+		while (x && x->end <= addr(page))
+			x = vt_extent_next(x);
+		assert_ptr_equal(vt_model_find(m, addr(page)), x);
+	}
+}
+
+static void walking_back_is_walking_forth_reversed(void **state)
+{
+	struct vt_model *m = *state;
+	for (unsigned i = 0; i < 1000; i++)
+		random_call(m, STAGE_BASE, i + 1);
+	struct vt_extent *x = vt_model_first(m), *prev = NULL;
+	for (; x; prev = x, x = vt_extent_next(x))
+		assert_ptr_equal(vt_extent_prev(x), prev);
+	assert_ptr_equal(vt_model_last(m), prev);
+}
+
+static void extents_are_used_again(void **state)
+{
+	static size_t taken;
+	struct vt_model *m = *state;
+	struct vt_effect fx;
+	for (unsigned i = 0; i < 100000; i++) {
+		struct vt_event ev = { .seq = i + 1,
+				       .kind = VT_MMAP,
+				       .a = { 0, VT_PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS },
+				       .ret = (int64_t)addr(i % 7 * 2) };
+		vt_model_apply(m, &ev, &fx);
+		struct vt_event gone = { .seq = i + 1,
+					 .kind = VT_MUNMAP,
+					 .a = { addr(i % 7 * 2), VT_PAGE_SIZE } };
+		vt_model_apply(m, &gone, &fx);
+	}
+	for (struct vt_extent *x = m->free_list; x; x = x->right)
+		taken++;
+	assert_true(taken < 100);
+	assert_null(m->root);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, open_model, close_model)
+	const struct CMUnitTest tests[] = {
+		T(the_tree_is_right_at_every_step),
+		T(gaps_too_large_for_their_field_are_right_too),
+		T(searching_finds_what_walking_finds),
+		T(walking_back_is_walking_forth_reversed),
+		T(extents_are_used_again),
+	};
+	return cmocka_run_group_tests_name("rb_tree, vma_compute_gap", tests, NULL, NULL);
+}
