@@ -206,6 +206,20 @@ int vt_model_put(struct vt_model *m, const struct vt_vma *vma, uint64_t birth, u
 int vt_model_forget(struct vt_model *m, uint64_t start, uint64_t end);
 
 /*
+ * Enter one extent of a keyframe, in the order of addresses, into a model that holds nothing at or
+ * above it: all attributes and the boundary are taken over, what a keyframe does not tell is in
+ * doubt. Returns 0 or -ENOMEM.
+ */
+int vt_model_restore(struct vt_model *m, const struct vt_extent *x);
+
+/*
+ * The model of a process becomes that of its forked child (dup_mmap): areas not copied are gone,
+ * nothing is locked, and every touched area has an anon_vma chain of its own. Sets vt_model.forked.
+ * Returns 0 or -ENOMEM.
+ */
+int vt_model_become_child(struct vt_model *m);
+
+/*
  * Apply one completed event, whatever its kind (kinds that change nothing are accepted). A failed
  * call changes the model only where the kernel's does (a munmap that failed half-way, mprotect up
  * to the first hole, and so on). Contradictions are healed by what the result proves, and told in

@@ -11,7 +11,7 @@
  *   merge.c   the boundary between two neighbours: vma_merge's conditions
  *   anon.c    what is known of an area's anon_vma
  *   edit.c    the three edits every call is made of: unmap a range, insert a mapping, change one
- *   map.c change.c move.c place.c snapshot.c   the calls
+ *   map.c change.c advise.c lock.c move.c place.c snapshot.c inherit.c   the calls
  *   apply.c   the table from event kind to call
  *
  * Any function that returns int returns 0, or -ENOMEM after which vt_model.broken is set.

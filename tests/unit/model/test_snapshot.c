@@ -5,6 +5,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "stage.h"
 
@@ -215,6 +217,53 @@ static void the_gate_area_is_no_area_of_the_process(void **state)
 	assert_int_equal(s->m.totals.total_vm, 0);
 }
 
+static void a_keyframes_extents_enter_with_all_they_are(void **state)
+{
+	struct stage *s = *state;
+	struct vt_model m;
+	map(s, 0, 4, NONE);
+	map(s, 4, 2, R);
+	map(s, 6, 2, R);
+	stage_model(&m);
+	for (struct vt_extent *x = vt_model_first(&s->m); x; x = vt_extent_next(x))
+		assert_int_equal(vt_model_restore(&m, x), 0);
+	assert_int_equal(m.totals.map_count, s->m.totals.map_count);
+	assert_int_equal(m.totals.extents, s->m.totals.extents);
+	assert_int_equal(vt_model_find(&m, addr(6))->birth, 3);
+	assert_int_equal(vt_model_find(&m, addr(6))->boundary, VT_BOUNDARY_MERGED);
+	vt_model_fini(&m);
+}
+
+/* dup_mmap: VM_DONTCOPY, VM_WIPEONFORK, no lock, chains of anon_vmas. */
+static void a_forked_child_has_its_own_view(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 2, RW);
+	advise(s, 0, 2, MADV_DONTFORK);
+	map(s, 2, 2, RW);
+	lock(s, 2, 1);
+	map(s, 6, 2, RW);
+	advise(s, 6, 2, MADV_WIPEONFORK);
+	map(s, 10, 2, RW);
+	touch(s, 10);
+	pid_t child = fork();
+	if (child == 0) {
+		assert_int_equal(vt_model_become_child(&s->m), 0);
+		shows(s, "..w|w..ww..ww");
+		assert_int_equal(s->m.totals.locked_vm, 0);
+		map(s, 5, 1, RW);
+		shows(s, "..w|w.w|ww..ww");
+		map(s, 12, 2, RW);
+		shows(s, "..w|w.w|ww..ww?ww");
+		assert_int_equal(settle(s), 0);
+		shows(s, "..w|w.w|ww..ww|ww");
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+}
+
 static void *no_memory(void *ctx, size_t bytes)
 {
 	(void)ctx;
@@ -254,6 +303,8 @@ int main(void)
 		T(the_walk_joins_extents_to_areas),
 		T(the_walk_takes_what_is_open_as_one_and_says_so),
 		T(the_gate_area_is_no_area_of_the_process),
+		T(a_keyframes_extents_enter_with_all_they_are),
+		T(a_forked_child_has_its_own_view),
 		T(without_memory_the_model_breaks_and_says_so),
 	};
 	return cmocka_run_group_tests_name("snapshots", tests, NULL, NULL);
