@@ -114,10 +114,10 @@ static bool is_too_long(const uint64_t *a)
 	return a[1] > POPULATE_MAX && a[0] + a[1] > a[0];
 }
 
-/* Whether an advice touches pages: MADV_POPULATE_READ, _WRITE, MADV_COLLAPSE. */
+/* Whether an advice takes memory: MADV_POPULATE_READ, _WRITE, MADV_COLLAPSE, MADV_GUARD_INSTALL. */
 static bool populates(uint64_t advice)
 {
-	return advice == 22 || advice == 23 || advice == 25;
+	return advice == 22 || advice == 23 || advice == 25 || advice == 102;
 }
 
 /* Whether the call would strike the worker, or take more memory than a test should. */

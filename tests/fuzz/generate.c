@@ -223,7 +223,8 @@ static void make_mmap(struct fuzz_worker *w, struct fuzz_op *op)
 	op->a[1] = random_len(r);
 	op->a[2] = random_prot(r);
 	op->a[3] = type | extra_map_flags(r, anonymous);
-	if (anonymous && op->a[2] & PROT_WRITE && !(op->a[3] & MAP_NORESERVE) && chance(r, 1))
+	if (anonymous && op->a[2] & PROT_WRITE && !(op->a[3] & MAP_NORESERVE) &&
+	    type != MAP_DROPPABLE_TYPE && chance(r, 1))
 		op->a[1] = LARGE_MAX >> (1 + random_below(r, 4));
 	if (anonymous) {
 		op->a[3] |= MAP_ANONYMOUS;
