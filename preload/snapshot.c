@@ -372,12 +372,46 @@ static bool know_flux(void)
 	return false;
 }
 
-static bool in_flux(const struct diff *d)
+/*
+ * The part of [*lo, hi) that no call under way touches, from *lo on: moves *lo to its start and
+ * returns its end; *lo is hi when there is none.
+ */
+static uint64_t quiet_part(uint64_t *lo, uint64_t hi)
 {
-	for (size_t i = 0; i < snap.n_flux; i++)
-		if (d->lo < snap.flux[i].hi && snap.flux[i].lo < d->hi)
-			return true;
-	return false;
+	uint64_t end = hi;
+	for (size_t i = 0; i < snap.n_flux && *lo < hi; i++) {
+		const struct vt_range *f = &snap.flux[i];
+		if (f->lo <= *lo && *lo < f->hi) {
+			*lo = f->hi < hi ? f->hi : hi;
+			end = hi;
+			i = (size_t)-1; /* another one may begin before the new place */
+		} else if (f->lo > *lo && f->lo < end) {
+			end = f->lo;
+		}
+	}
+	return end;
+}
+
+/* One difference, or the part of it in [lo, hi), becomes an event. */
+static void emit(const struct diff *d, uint64_t lo, uint64_t hi)
+{
+	bool settles = vt_order_doubtful(lo, hi);
+	struct vt_event e = {
+		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
+		.a = { lo, hi - lo },
+		.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
+		.tid = vt_self.tid,
+		.aux = d->growth ? VT_UNSEEN_STACK_GROWTH
+		       : settles ? VT_UNSEEN_ORDER
+				 : VT_UNSEEN_CHANGE,
+	};
+	if (d->mapped) {
+		e.a[2] = d->prot;
+		e.a[3] = d->shared ? MAP_SHARED : MAP_PRIVATE;
+		e.a[4] = d->file ? (d->pgoff << VT_PAGE_SHIFT) + (lo - d->lo) : 0;
+		e.file = d->file;
+	}
+	vt_emit(&e);
 }
 
 /*
@@ -393,27 +427,15 @@ static bool judge(void)
 	bool all = snap.n_diffs < MAX_DIFFS;
 	for (size_t i = 0; i < snap.n_diffs; i++) {
 		const struct diff *d = &snap.diffs[i];
-		if (in_flux(d)) {
-			all = false;
-			continue;
+		uint64_t judged = 0;
+		for (uint64_t lo = d->lo; lo < d->hi;) {
+			uint64_t end = quiet_part(&lo, d->hi);
+			if (lo < d->hi)
+				emit(d, lo, end);
+			judged += end - lo;
+			lo = end;
 		}
-		bool settles = vt_order_doubtful(d->lo, d->hi);
-		struct vt_event e = {
-			.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
-			.a = { d->lo, d->hi - d->lo },
-			.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
-			.tid = vt_self.tid,
-			.aux = d->growth ? VT_UNSEEN_STACK_GROWTH
-			       : settles ? VT_UNSEEN_ORDER
-					 : VT_UNSEEN_CHANGE,
-		};
-		if (d->mapped) {
-			e.a[2] = d->prot;
-			e.a[3] = d->shared ? MAP_SHARED : MAP_PRIVATE;
-			e.a[4] = d->file ? d->pgoff << VT_PAGE_SHIFT : 0;
-			e.file = d->file;
-		}
-		vt_emit(&e);
+		all &= judged == d->hi - d->lo;
 	}
 	return all;
 }

@@ -464,9 +464,11 @@ void vt_store_close(void)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 	size_t live = VT_LIVE_HEAD + vt.journal_size + (vt.ring_mask + 1) * sizeof(struct vt_slot);
-	vt_sys6(SYS_mmap, (long)vt.live, (long)live, PROT_READ | PROT_WRITE, flags, -1, 0);
-	vt_sys6(SYS_mmap, (long)vt.window, (long)vt.window_size, PROT_READ | PROT_WRITE, flags, -1,
-		0);
-	if (!atomic_load(&vt.sandboxed))
+	long a = vt_sys6(SYS_mmap, (long)vt.live, (long)live, PROT_READ | PROT_WRITE, flags, -1, 0);
+	long b = vt_sys6(SYS_mmap, (long)vt.window, (long)vt.window_size, PROT_READ | PROT_WRITE,
+			 flags, -1, 0);
+	/* A limit may forbid that; then the file keeps its tail, for somebody may still write to
+	 * it. */
+	if (!vt_is_error(a) && !vt_is_error(b) && !atomic_load(&vt.sandboxed))
 		vt_outside(cut, NULL);
 }
