@@ -163,7 +163,7 @@ static enum vt_item_type take(struct vt_replay *r, struct vt_item *item)
 }
 
 /* How far behind a snapshot a call is looked for that had begun before it. */
-#define LATEST_UNDER_WAY 4096
+#define LATEST_UNDER_WAY 65536
 /* Times of events are interpolated between two readings of the clock. */
 #define CLOCK_SLACK_NS 2000
 
