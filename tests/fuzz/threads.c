@@ -41,7 +41,7 @@ static struct {
 	unsigned n[MAX_THREADS];
 	struct call *order[MAX_CALLS];
 	unsigned n_order;
-	struct vt_range flux[4 * MAX_CALLS];
+	struct vt_range flux[6 * MAX_CALLS];
 	size_t n_flux;
 	_Alignas(4096) char stack[MAX_THREADS][STACK_BYTES];
 } t;
@@ -247,6 +247,11 @@ static void apply_round(struct fuzz_worker *w)
 		shared->stats.ops++;
 		if (c->ev.kind >= VT_KIND_COUNT)
 			continue;
+		/* what builds on an open place is open, too */
+		if (in_flux(c->range[0].lo, c->range[0].hi) ||
+		    in_flux(c->range[1].lo, c->range[1].hi))
+			for (int k = 0; k < 2; k++)
+				add_flux(c->range[k].lo, c->range[k].hi);
 		if (c->slot && !error)
 			w->slot[c->slot - 1] = (uint64_t)c->ev.ret;
 		if (vt_model_apply(&w->model, &c->ev, &fx) != 0) {
