@@ -55,7 +55,8 @@ bool vt_anon_touchable(const struct vt_model *m, const struct vt_extent *x)
 {
 	if (x->flags & VT_VM(SHARED))
 		return false;
-	if (x->flags & VT_VM(WRITE))
+	/* a fault anywhere below a stack prepares one before it looks how far (expand_downwards) */
+	if (x->flags & (VT_VM(WRITE) | VT_VM(GROWSDOWN)))
 		return true;
 	/* a read fault on a huge page prepares an anon_vma, too (do_huge_pmd_anonymous_page) */
 	bool huge =

@@ -146,6 +146,19 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 	return lo;
 }
 
+/* Where the stack that x belongs to begins; where that is in doubt, the range is read again. */
+static uint64_t stack_start(struct vt_apply *a, struct vt_extent *x)
+{
+	struct vt_extent *head = vt_area_head(x), *first = head;
+	while (first->boundary != VT_BOUNDARY_SPLIT)
+		first = vt_extent_prev(first);
+	if (first != head) {
+		a->fx->lo = first->start;
+		a->fx->contradiction |= VT_CONTRA_FAILED;
+	}
+	return head->start;
+}
+
 int vt_apply_mprotect(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
@@ -162,9 +175,9 @@ int vt_apply_mprotect(struct vt_apply *a)
 	if (prot & PROT_GROWSDOWN) {
 		struct vt_extent *x = vt_model_find(m, lo);
 		if (x && x->flags & VT_VM(GROWSDOWN) && x->start < hi)
-			lo = vt_area_head(x)->start;
+			lo = stack_start(a, x);
 	}
-	a->fx->lo = lo;
+	a->fx->lo = a->fx->lo ? a->fx->lo : lo;
 	a->fx->hi = hi;
 	if (ev->ret) {
 		bool known;

@@ -236,7 +236,7 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 
 /*
  * Whether the placement goes through thp_get_unmapped_area: memory in whole huge pages without a
- * hint, and files of disk file systems that span one.
+ * hint, files of disk file systems and private /dev/zero that span one.
  */
 static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t off,
 		       uint64_t mmap_flags, uint32_t file)
@@ -245,8 +245,10 @@ static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, ui
 		return false;
 	if (!file)
 		return !hint && !(mmap_flags & MAP_SHARED) && !(len & (VT_PMD_SIZE - 1));
+	enum vt_file_kind kind = vt_file_kind(m, file);
 	uint64_t aligned = (off + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
-	return vt_file_kind(m, file) == VT_FILE_REGULAR && off + len >= aligned + VT_PMD_SIZE;
+	return (kind == VT_FILE_REGULAR || kind == VT_FILE_ZERO) &&
+	       off + len >= aligned + VT_PMD_SIZE;
 }
 
 /* __thp_get_unmapped_area: look for one huge page more, then align the offset within it. */

@@ -174,6 +174,21 @@ static void guard_pages_in_file_memory_leave_doubt(void **state)
 	shows(s, "wwww?ww");
 }
 
+/* expand_downwards prepares an anon_vma even where the stack may not grow. */
+static void a_fault_below_a_stack_touches_it_though_nobody_can_write(void **state)
+{
+	struct stage *s = *state;
+	map_flags(s, 20, 4, R, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+	/* read(2) into the free page below faults there, and fails */
+	assert_int_equal(pread(s->fd[FILE_ZERO], (void *)(addr(20) - (1UL << 30)), 1, 0), -1);
+	protect(s, 22, 1, RW);
+	shows(s, "....................rr|w|r");
+	unmap(s, 21, 1);
+	map_flags(s, 21, 1, R, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+	protect(s, 21, 1, RW);
+	assert_int_equal(settle(s), 0);
+}
+
 /* In a forked child every touched area has a chain of its own: vma_is_fork_child. */
 static void inherited_memory_may_refuse_new_neighbours(void **state)
 {
@@ -217,6 +232,7 @@ int main(void)
 		T(settled_doubt_is_knowledge),
 		T(guard_pages_touch_their_area),
 		T(guard_pages_in_file_memory_leave_doubt),
+		T(a_fault_below_a_stack_touches_it_though_nobody_can_write),
 		T(inherited_memory_may_refuse_new_neighbours),
 	};
 	return cmocka_run_group_tests_name("is_mergeable_anon_vma", tests, NULL, NULL);
