@@ -20,8 +20,12 @@ class Programs(TraceTest):
                 self.record_and_compare([program(name), *args])
                 self.assert_verified(self.only_trace(name))
 
-    def test_without_stacks_and_with_symbols_only(self):
-        for options in (["--stacks=no"], ["--capture=symbols"], ["--ring=256"]):
+    def test_what_libc_does_is_found_by_snapshots_where_only_symbols_are_seen(self):
+        self.record_and_compare([program("threads"), "4", "300"], "--capture=symbols")
+        self.assertGreater(self.assert_verified(self.only_trace("threads"))["unseen"], 0)
+
+    def test_without_stacks_and_with_a_small_ring(self):
+        for options in (["--stacks=no"], ["--ring=256"]):
             with self.subTest(options=options):
                 for old in self.traces():
                     old.path.unlink()
