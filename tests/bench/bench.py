@@ -101,7 +101,7 @@ def bench_loop(bench, quick):
 
 def bench_bytes(bench, _quick):
     output = bench.dir / "node.vmt"
-    bench.run(["node", REAL / "work.js"], bench.recording(VMTRAIL_OUTPUT=str(output)))
+    bench.run(["node", REAL / "work.js", 8], bench.recording(VMTRAIL_OUTPUT=str(output)))
     events = bench.run([VMTRAIL, "dump", output])[1].count("\n")
     size = output.stat().st_size
     print(f"bytes: {size} bytes for {events} events of a Node program: "

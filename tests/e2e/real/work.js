@@ -1,4 +1,5 @@
-// Recorded by test_real.py: workers, typed arrays, compression, WebAssembly, garbage.
+// Recorded by test_real.py: workers, typed arrays, compression, WebAssembly, garbage; the number of
+// rounds is an argument.
 // SPDX-License-Identifier: MIT
 'use strict';
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
@@ -40,10 +41,12 @@ if (!isMainThread) {
   readline.createInterface({ input: process.stdin }).once('line', async () => {
     const packed = zlib.gzipSync(Buffer.alloc(1 << 20, 'vmtrail'));
     console.log(crypto.createHash('sha256').update(zlib.gunzipSync(packed)).digest('hex'));
-    const sums = await Promise.all([100, 200, 300, 400].map((n) => new Promise((done) => {
-      new Worker(__filename, { workerData: n }).once('message', done);
-    })));
-    console.log(sums, garbage(100000));
+    for (let round = 0; round < Number(process.argv[2] || 1); round++) {
+      const sums = await Promise.all([100, 200, 300, 400].map((n) => new Promise((done) => {
+        new Worker(__filename, { workerData: n }).once('message', done);
+      })));
+      console.log(sums, garbage(100000));
+    }
     process.exit(0);
   });
 }
