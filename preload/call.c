@@ -10,6 +10,7 @@
  */
 #include "recorder.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/shm.h>
 #include <sys/mman.h>
 
@@ -36,6 +37,17 @@ static uint32_t file_of(uint8_t kind, uint64_t *a)
 		return vt_file_of_segment((int)a[0]);
 	}
 	return 0;
+}
+
+/* What the kernel's rules need to know of the descriptor of a shared mapping. */
+static uint8_t access_of(const uint64_t *a)
+{
+	uint64_t type = a[3] & MAP_TYPE;
+	if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) ||
+	    atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
+		return 0;
+	long flags = vt_sys2(SYS_fcntl, (int)a[4], F_GETFL);
+	return !vt_is_error(flags) && (flags & O_ACCMODE) == O_RDONLY ? VT_EV_FD_RDONLY : 0;
 }
 
 /* Anonymous objects that get a name of their own in maps: one file id each, once they exist. */
@@ -192,8 +204,11 @@ static long releasing(struct vt_pending *p, const struct call *c)
 /* Any other call: it has its place after the kernel acted. */
 static long taking(struct vt_pending *p, const struct call *c)
 {
-	if ((p->file = file_of(p->kind, p->a)))
+	if ((p->file = file_of(p->kind, p->a))) {
+		if (p->kind == VT_MMAP)
+			p->flags |= access_of(p->a);
 		p->begin = vt_tick();
+	}
 	uint64_t seen = head();
 	long ret = make(c);
 	uint64_t end = vt_tick();
