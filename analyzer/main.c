@@ -21,6 +21,7 @@ static const struct vt_command {
 	{ "maps", vt_cmd_maps, "TRACE [--at WHEN]", "print the address space at a moment" },
 	{ "report", vt_cmd_report, "TRACE", "sum a trace up" },
 	{ "verify", vt_cmd_verify, "TRACE", "compare the replay with the kernel's own view" },
+	{ "reuse", vt_cmd_reuse, "TRACE", "find memory taken from its owner" },
 	{ "why", vt_cmd_why, "TRACE ADDR", "tell the life of one address" },
 	{ "snapshot", vt_cmd_snapshot, "TRACE", "ask a running recorder for a snapshot" },
 	{ "seal", vt_cmd_seal, "TRACE...", "close the traces of killed processes" },

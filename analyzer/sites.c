@@ -254,6 +254,24 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	return memory->site;
 }
 
+const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay *r,
+				     const struct vt_event *e)
+{
+	const struct vt_stack_def *stack = stack_of(r, e);
+	uint32_t file;
+	uint64_t offset;
+	if (!stack)
+		return NULL;
+	vt_code_refresh(&s->code, r);
+	for (uint32_t i = 0; i < stack->n; i++) {
+		const struct vt_module *m = vt_code_locate(
+		    &s->code, r, call_address(e, i, stack->pc[i]), &file, &offset);
+		if (m->role != VT_MODULE_RECORDER)
+			return m;
+	}
+	return NULL;
+}
+
 uint32_t vt_sites_count(const struct vt_sites *s)
 {
 	return (uint32_t)s->n_sites;

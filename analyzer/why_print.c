@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "report_style.h"
 #include "why_call.h"
-#include "why_history.h"
+#include "why_print.h"
 
 /* The columns of a line, but for the call site, which takes what is left. */
 enum column { COL_SEQ, COL_SINCE, COL_THREAD, COL_CALL, COL_COUNT };
@@ -45,25 +45,24 @@ static void fill_cells(struct line *l, const struct vt_why_entry *e,
 }
 
 /* What the event meant for the page, as the arrow at its line says. */
-static void fill_mark(struct line *l, const struct vt_why_entry *e)
+static bool mark_fate(const struct vt_why_entry *e, struct vt_text *mark, const void *ctx)
 {
-	struct vt_text m = { l->mark, 0, sizeof(l->mark) };
-	l->mark[0] = '\0';
-	l->culprit = vt_why_is_destructive(e) || (e->what & VT_WHY_FATE(VT_PIECE_LOST));
+	(void)ctx;
 	if ((e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) && e->victim.birth)
-		vt_text_add(&m, "<- replaces #%" PRIu64, e->victim.birth);
+		vt_text_add(mark, "<- replaces #%" PRIu64, e->victim.birth);
 	else if (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED))
-		vt_text_add(&m, "<- replaces what was there");
+		vt_text_add(mark, "<- replaces what was there");
 	else if (e->what & VT_WHY_FATE(VT_PIECE_LOST))
-		vt_text_add(&m, "<- found changed");
+		vt_text_add(mark, "<- found changed");
 	else if (e->what & VT_WHY_FATE(VT_PIECE_MOVED))
-		vt_text_add(&m, "<- moved to 0x%" PRIx64, (uint64_t)e->event.ret);
+		vt_text_add(mark, "<- moved to 0x%" PRIx64, (uint64_t)e->event.ret);
 	else if (e->what & VT_WHY_ARRIVED)
-		vt_text_add(&m, "<- moved here from 0x%" PRIx64, e->event.a[0]);
+		vt_text_add(mark, "<- moved here from 0x%" PRIx64, e->event.a[0]);
 	else if (e->what & VT_WHY_ELSEWHERE)
-		vt_text_add(&m, "<- elsewhere: 0x%" PRIx64, (uint64_t)e->event.ret);
+		vt_text_add(mark, "<- elsewhere: 0x%" PRIx64, (uint64_t)e->event.ret);
 	else if (e->what & VT_WHY_REFUSED)
-		vt_text_add(&m, "<- refused");
+		vt_text_add(mark, "<- refused");
+	return vt_why_is_destructive(e) || (e->what & VT_WHY_FATE(VT_PIECE_LOST));
 }
 
 static void fill_site(struct line *l, const struct vt_why_entry *e, int width)
@@ -85,17 +84,18 @@ static void print_start(FILE *out, const struct vt_why *w, const struct vt_style
 		m->path ? m->path : "", style->off);
 }
 
-static void print_history(FILE *out, const struct vt_why *w, const struct vt_trace *t,
-			  const struct vt_style *style)
+void vt_why_print_lines(FILE *out, const struct vt_why_entry *entries, size_t n,
+			const struct vt_trace *t, const struct vt_style *style, vt_why_mark_fn mark,
+			const void *ctx)
 {
 	int width[COL_COUNT] = { 0 };
 	struct line l;
-	for (size_t i = 0; i < w->n; i++) {
-		fill_cells(&l, &w->entries[i], i ? &w->entries[i - 1] : NULL, t);
+	for (size_t i = 0; i < n; i++) {
+		fill_cells(&l, &entries[i], i ? &entries[i - 1] : NULL, t);
 		for (int c = 0; c < COL_COUNT; c++) {
-			int n = vt_columns(l.cell[c]);
-			if (n > width[c])
-				width[c] = n < max_width[c] ? n : max_width[c];
+			int columns = vt_columns(l.cell[c]);
+			if (columns > width[c])
+				width[c] = columns < max_width[c] ? columns : max_width[c];
 		}
 	}
 	int taken = 4 + 2 * COL_COUNT;
@@ -103,10 +103,12 @@ static void print_history(FILE *out, const struct vt_why *w, const struct vt_tra
 		taken += width[c];
 	int site_width = (int)style->width - taken > 44 ? (int)style->width - taken : 44;
 
-	for (size_t i = 0; i < w->n; i++) {
-		const struct vt_why_entry *e = &w->entries[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct vt_why_entry *e = &entries[i];
+		struct vt_text arrow = { l.mark, 0, sizeof(l.mark) };
 		fill_cells(&l, e, i ? e - 1 : NULL, t);
-		fill_mark(&l, e);
+		l.mark[0] = '\0';
+		l.culprit = mark(e, &arrow, ctx);
 		fill_site(&l, e, l.mark[0] ? 44 : site_width);
 		fprintf(out, "  %s%s ", l.culprit ? style->bad : "", l.culprit ? ">" : " ");
 		for (int c = 0; c < COL_COUNT; c++) {
@@ -120,8 +122,7 @@ static void print_history(FILE *out, const struct vt_why *w, const struct vt_tra
 	}
 }
 
-/* Print a sentence, broken into lines at the terminal's width. */
-static void print_sentence(FILE *out, const char *text, unsigned width)
+void vt_why_print_sentence(FILE *out, const char *text, unsigned width)
 {
 	unsigned column = 0;
 	while (*text) {
@@ -146,12 +147,12 @@ void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t)
 	fprintf(out, "%s0x%" PRIx64 "%s in %s\n\n", style.strong, w->addr, style.off, t->path);
 	if (w->had_start)
 		print_start(out, w, &style);
-	print_history(out, w, t, &style);
+	vt_why_print_lines(out, w->entries, w->n, t, &style, mark_fate, NULL);
 	if (!w->n && !w->had_start)
 		fprintf(out, "    No recorded call touched this page.\n");
 	fputc('\n', out);
 	for (size_t i = 0; i < n; i++) {
-		print_sentence(out, sentences[i], style.width);
+		vt_why_print_sentence(out, sentences[i], style.width);
 		free(sentences[i]);
 	}
 	free(sentences);

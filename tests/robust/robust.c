@@ -36,6 +36,7 @@ static const struct {
 	{ "maps", vt_cmd_maps, "--births" },
 	{ "verify", vt_cmd_verify, NULL },
 	{ "report", vt_cmd_report, NULL },
+	{ "reuse", vt_cmd_reuse, "--format=json" },
 	{ "why", vt_cmd_why, "0x7ffff7ff0000" },
 	{ "seal", vt_cmd_seal, NULL }, /* last: it may change the file */
 };

@@ -1,0 +1,175 @@
+/*
+ * find.h - findings: who destroyed, gave back or changed memory that was not its own.
+ *
+ * The rules (find_unmap.c, find_fixed.c, find_change.c) look at each event with the pieces that the
+ * model says it took; find_proof.c looks for later events that prove a finding; find_collect.c runs
+ * them over a trace. A finding says what happened by event numbers; find_story.c fetches their
+ * text.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_ANALYZER_FIND_H
+#define VMTRAIL_ANALYZER_FIND_H
+
+#include "find_history.h"
+#include "find_owner.h"
+
+/* X(ENUM, name, what happened, what to do about it) */
+#define VT_FIND_KINDS(X)                                                                           \
+	X(FIXED_CLOBBER, "fixed-clobber", "A forced placement destroyed live memory.",             \
+	  "MAP_FIXED_NOREPLACE fails instead of replacing; or reserve the whole range first.")     \
+	X(FOREIGN_UNMAP, "foreign-unmap", "An unmap reached live memory of another owner.",        \
+	  "Check the unmapped address and length against what this code had mapped.")              \
+	X(DOUBLE_UNMAP, "double-unmap", "Unmapped a range that this code had already given back.", \
+	  "Of the two unmaps of this range one is too many: forget the address after the first.")  \
+	X(STALE_RANGE, "stale-range",                                                              \
+	  "Used a range after its mapping had died and another owner had taken the address.",      \
+	  "Forget the address when its mapping goes away.")                                        \
+	X(HINT_MOVED, "hint-moved", "The kernel did not honour a hint.",                           \
+	  "Use the address that mmap returned, or MAP_FIXED_NOREPLACE to insist on one.")          \
+	X(UNMAP_REMAP_WINDOW, "unmap-remap-window",                                                \
+	  "A range was given back and then forced again: another thread can take it in between.",  \
+	  "Place the new mapping over the old one, without the unmap.")
+
+enum vt_find_kind {
+#define VT_FIND_ENUM(e, ...) VT_FIND_##e,
+	VT_FIND_KINDS(VT_FIND_ENUM)
+#undef VT_FIND_ENUM
+	    VT_FIND_KIND_COUNT
+};
+
+struct vt_find_kind_info {
+	const char *name, *sentence, *advice;
+};
+extern const struct vt_find_kind_info vt_find_kinds[VT_FIND_KIND_COUNT];
+
+/* How sure a finding is. A suspicion is never shown: it waits for its proof. */
+enum vt_severity {
+	VT_SEVERITY_SUSPICION,
+	VT_SEVERITY_INFO,
+	VT_SEVERITY_WARNING,
+	VT_SEVERITY_ERROR
+};
+
+const char *vt_severity_name(enum vt_severity severity);
+
+/* What makes a finding certain. */
+enum vt_proof {
+	VT_PROOF_NONE,
+	VT_PROOF_OWNER,  /* the victim is another owner's */
+	VT_PROOF_TWICE,  /* one mapping was unmapped twice */
+	VT_PROOF_VICTIM, /* the victim's owner acted on the dead range later: proof_seq */
+	VT_PROOF_RELIED, /* the address that was asked for was used later: proof_seq */
+};
+
+/* A mapping that lost bytes. */
+struct vt_find_victim {
+	uint64_t lo, hi; /* what it lost */
+	struct vt_birth birth;
+	const char *path; /* of its file, NULL: anonymous */
+};
+
+#define VT_FIND_VICTIMS 4
+#define VT_FIND_HISTORY 6
+
+struct vt_finding {
+	uint8_t kind;     /* enum vt_find_kind */
+	uint8_t severity; /* enum vt_severity */
+	uint8_t proof;    /* enum vt_proof */
+	bool race;        /* the victim took the range after the culprit had given it back */
+	uint32_t tid, stack, owner;
+	uint64_t seq, addr, length; /* the culprit's call */
+	uint64_t proof_seq;
+	uint64_t alike;                    /* more of the same kind and stack, not listed */
+	uint64_t history[VT_FIND_HISTORY]; /* event numbers, ascending; the culprit's among them */
+	uint32_t n_history;
+	uint32_t n_victims; /* in all; the first VT_FIND_VICTIMS are listed */
+	struct vt_find_victim victims[VT_FIND_VICTIMS];
+};
+
+/* What the event under way took from a live mapping. */
+struct vt_find_piece {
+	uint64_t lo, hi;
+	uint64_t birth;
+	uint32_t flags; /* VT_VM() of the extent */
+	uint32_t file;
+	uint8_t fate; /* enum vt_piece_fate */
+	uint8_t special;
+};
+
+/* A mapping that the kernel placed elsewhere than its caller had asked. */
+struct vt_find_hint {
+	uint64_t seq, asked, length, got;
+	uint32_t tid, owner, stack; /* owner 0: nothing in this place */
+	struct vt_find_victim holder;
+};
+#define VT_FIND_HINTS      64
+#define VT_FIND_SUSPICIONS 65536
+
+struct vt_find_group;
+
+struct vt_find {
+	struct vt_replay *replay;
+	struct vt_sites *sites;
+	struct vt_owners owners;
+	struct vt_history history;
+	struct vt_find_piece *pieces; /* of the event under way */
+	size_t n_pieces, cap_pieces;
+	uint32_t actor;         /* its owner */
+	const char *actor_path; /* of the module that made the call, NULL: no file */
+	struct vt_finding *found;
+	size_t n, cap;
+	struct vt_finding *suspicions; /* a ring: the oldest is forgotten */
+	uint64_t n_suspicions;
+	struct vt_find_hint hints[VT_FIND_HINTS];
+	uint32_t next_hint;
+	struct vt_find_group *groups; /* findings by kind and stack */
+};
+
+/* Look for findings in a trace: most severe first in f->found. 0 or -ENOMEM. */
+int vt_find_collect(struct vt_find *f, struct vt_trace *t);
+void vt_find_free(struct vt_find *f);
+
+/* Of find_collect.c, for the rules. */
+
+/* A finding about event e on [lo, hi), to be filled in and given to vt_find_add. */
+struct vt_finding vt_find_begin(const struct vt_find *f, const struct vt_event *e,
+				enum vt_find_kind kind, uint64_t lo, uint64_t hi);
+void vt_find_add_history(struct vt_finding *finding, uint64_t seq);
+void vt_find_add_victim(struct vt_find *f, struct vt_finding *finding,
+			const struct vt_find_piece *p, const struct vt_birth *birth);
+
+/* Keep a finding. Returns its claim for struct vt_dead, 0: only counted, others are like it. */
+uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *finding);
+
+/* The finding that a dead range's claim stands for, NULL: none, or forgotten. */
+struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d);
+
+/* Whether that finding is a suspicion, not listed yet. */
+bool vt_find_is_suspicion(const struct vt_dead *d);
+
+/* The birth of a piece. */
+struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piece *p);
+
+/* Whether a piece is of the file that the caller's own code comes from. */
+bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p);
+
+/* The pages that a call names by its first two arguments; false: it names none. */
+bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi);
+
+/* The rules: each returns the claim of what it found, or 0. */
+uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e);
+uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e);
+void vt_find_change(struct vt_find *f, const struct vt_event *e);
+
+/* Note a hint that was not honoured. */
+void vt_find_note_hint(struct vt_find *f, const struct vt_event *e);
+/* Whether the call relies on a hint that was not honoured, which is then a finding. */
+bool vt_find_hint_relied(struct vt_find *f, const struct vt_event *e);
+/* Report the hints that are left. */
+void vt_find_flush_hints(struct vt_find *f);
+
+/* Whether e proves an earlier finding, which is then an error. */
+bool vt_find_prove(struct vt_find *f, const struct vt_event *e);
+
+#endif

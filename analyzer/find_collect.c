@@ -1,0 +1,338 @@
+/*
+ * find_collect.c - one replay of a trace: each event with what it took, given to the rules.
+ *
+ * Events of the recorder, events out of order and events that contradict the model count for
+ * nothing; what they took is entered without an owner, so that nobody is accused for it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "find.h"
+
+#include <sys/mman.h>
+#include <uthash.h>
+
+#include "alloc.h"
+
+/* So many findings of one kind and stack are kept; the rest are counted. */
+#define GROUP_LIMIT 64
+#define DONTUNMAP   4 /* MREMAP_DONTUNMAP */
+#define SUSPICION   (1u << 31)
+
+/* Findings of one kind made by one stack. */
+struct vt_find_group {
+	UT_hash_handle hh;
+	uint64_t key;
+	uint64_t count;
+	size_t first; /* index into found */
+};
+
+static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent *x, uint64_t start,
+		    uint64_t end, enum vt_piece_fate fate)
+{
+	struct vt_find *f = ctx;
+	if (!ev || x->own || (ev->flags & VT_EV_OWN))
+		return;
+	f->pieces = vt_grow(f->pieces, f->n_pieces, &f->cap_pieces, sizeof(*f->pieces));
+	f->pieces[f->n_pieces++] = (struct vt_find_piece){
+		.lo = start,
+		.hi = end,
+		.birth = x->birth,
+		.flags = x->flags,
+		.file = x->file,
+		.fate = (uint8_t)fate,
+		.special = x->special,
+	};
+}
+
+static const char *path_of(const struct vt_find *f, uint32_t file)
+{
+	const struct vt_trace *t = f->replay->trace;
+	return file && file < t->n_files ? t->files[file].path : NULL;
+}
+
+struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piece *p)
+{
+	const struct vt_birth *known = p->birth ? vt_owners_birth(&f->owners, p->birth) : NULL;
+	if (known)
+		return *known;
+	struct vt_birth b = { .seq = p->birth, .lo = p->lo, .hi = p->hi, .root = p->birth };
+	if (p->special == VT_SPECIAL_HEAP) {
+		b.owner = VT_OWNER_RUNTIME;
+		b.role = VT_ROLE_MALLOC;
+	} else if (p->special != VT_SPECIAL_NONE) {
+		b.owner = VT_OWNER_KERNEL;
+		b.role = VT_ROLE_KERNEL;
+	} else if (!p->birth && p->file) {
+		b.owner = VT_OWNER_RUNTIME;
+		b.role = VT_ROLE_LOADER;
+	}
+	b.root_owner = b.owner;
+	return b;
+}
+
+bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p)
+{
+	const char *path = path_of(f, p->file);
+	return path && f->actor_path && strcmp(path, f->actor_path) == 0;
+}
+
+bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
+{
+	const uint8_t *class = vt_kinds[e->kind].arg;
+	uint64_t end;
+	if (class[0] != VT_ARG_ADDR || class[1] != VT_ARG_LEN || !e->a[0] || !e->a[1] ||
+	    __builtin_add_overflow(e->a[0], e->a[1], &end) || end > UINT64_MAX - VT_PAGE_SIZE)
+		return false;
+	*lo = e->a[0] & ~(VT_PAGE_SIZE - 1);
+	*hi = (end + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+	return true;
+}
+
+struct vt_finding vt_find_begin(const struct vt_find *f, const struct vt_event *e,
+				enum vt_find_kind kind, uint64_t lo, uint64_t hi)
+{
+	struct vt_finding n = { .kind = (uint8_t)kind,
+				.tid = e->tid,
+				.stack = e->stack,
+				.owner = f->actor,
+				.seq = e->seq,
+				.addr = lo,
+				.length = hi - lo };
+	vt_find_add_history(&n, e->seq);
+	return n;
+}
+
+void vt_find_add_history(struct vt_finding *n, uint64_t seq)
+{
+	uint32_t at = n->n_history;
+	for (uint32_t i = 0; i < n->n_history; i++)
+		if (n->history[i] == seq)
+			return;
+	if (!seq || n->n_history == VT_FIND_HISTORY)
+		return;
+	for (; at && n->history[at - 1] > seq; at--)
+		n->history[at] = n->history[at - 1];
+	n->history[at] = seq;
+	n->n_history++;
+}
+
+void vt_find_add_victim(struct vt_find *f, struct vt_finding *n, const struct vt_find_piece *p,
+			const struct vt_birth *birth)
+{
+	struct vt_find_victim *last =
+	    n->n_victims && n->n_victims <= VT_FIND_VICTIMS ? &n->victims[n->n_victims - 1] : NULL;
+	if (last && last->birth.seq == birth->seq && last->hi == p->lo) {
+		last->hi = p->hi;
+		return;
+	}
+	if (n->n_victims < VT_FIND_VICTIMS) {
+		n->victims[n->n_victims] =
+		    (struct vt_find_victim){ p->lo, p->hi, *birth, path_of(f, p->file) };
+		/* room is left for the culprit's own story and the proof */
+		if (n->n_victims < 2)
+			vt_find_add_history(n, birth->seq);
+	}
+	n->n_victims++;
+}
+
+uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
+{
+	struct vt_find_group *group;
+	uint64_t key = (uint64_t)n->kind << 32 | n->stack;
+	if (n->severity == VT_SEVERITY_SUSPICION) {
+		if (!f->suspicions)
+			f->suspicions = vt_calloc(VT_FIND_SUSPICIONS, sizeof(*f->suspicions));
+		uint32_t at = (uint32_t)(f->n_suspicions++ % VT_FIND_SUSPICIONS);
+		f->suspicions[at] = *n;
+		return (at + 1) | SUSPICION;
+	}
+	HASH_FIND(hh, f->groups, &key, sizeof(key), group);
+	if (!group) {
+		group = vt_calloc(1, sizeof(*group));
+		group->key = key;
+		group->first = f->n;
+		HASH_ADD(hh, f->groups, key, sizeof(key), group);
+	}
+	if (group->count++ >= GROUP_LIMIT) {
+		f->found[group->first].alike++;
+		return 0;
+	}
+	f->found = vt_grow(f->found, f->n, &f->cap, sizeof(*f->found));
+	f->found[f->n++] = *n;
+	return (uint32_t)f->n;
+}
+
+struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d)
+{
+	if (!d->claim)
+		return NULL;
+	struct vt_finding *n = d->claim & SUSPICION ? &f->suspicions[(d->claim & ~SUSPICION) - 1]
+						    : &f->found[d->claim - 1];
+	return n->seq == d->death ? n : NULL;
+}
+
+bool vt_find_is_suspicion(const struct vt_dead *d)
+{
+	return d->claim & SUSPICION;
+}
+
+/* What a new mapping was placed in: one mapping all over, or else it stands for itself. */
+static void find_root(const struct vt_find *f, struct vt_birth *b)
+{
+	uint64_t bytes = 0;
+	struct vt_birth root = { 0 };
+	for (size_t i = 0; i < f->n_pieces; i++) {
+		const struct vt_find_piece *p = &f->pieces[i];
+		if (p->fate != VT_PIECE_CLOBBERED)
+			continue;
+		struct vt_birth under = vt_find_birth(f, p);
+		if (bytes && under.root != root.root)
+			return;
+		root = under;
+		bytes += p->hi - p->lo;
+	}
+	if (bytes != b->hi - b->lo)
+		return;
+	b->root = root.root;
+	b->root_owner = root.root_owner;
+	b->reserve = root.reserve;
+}
+
+static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_role role)
+{
+	struct vt_birth b = { .seq = e->seq,
+			      .lo = UINT64_MAX,
+			      .root = e->seq,
+			      .owner = f->actor,
+			      .root_owner = f->actor,
+			      .tid = e->tid,
+			      .role = (uint8_t)role };
+	for (size_t i = 0; i < f->n_pieces; i++) {
+		const struct vt_find_piece *p = &f->pieces[i];
+		if (p->fate != VT_PIECE_BORN || p->birth != e->seq)
+			continue;
+		b.lo = p->lo < b.lo ? p->lo : b.lo;
+		b.hi = p->hi > b.hi ? p->hi : b.hi;
+		b.reserve = !(p->flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)));
+		b.placeholder = e->kind == VT_MMAP && !(e->a[3] & MAP_FIXED) &&
+				!(p->flags & VT_VM(SHARED)) && !p->file;
+	}
+	if (!b.hi || vt_owners_birth(&f->owners, e->seq))
+		return;
+	b.reserve |= e->kind == VT_MMAP && (e->a[3] & MAP_NORESERVE);
+	find_root(f, &b);
+	vt_owners_add(&f->owners, f->replay, &b);
+}
+
+static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t claim)
+{
+	for (size_t i = 0; i < f->n_pieces; i++) {
+		const struct vt_find_piece *p = &f->pieces[i];
+		bool moved = p->fate == VT_PIECE_MOVED && !(e->a[3] & DONTUNMAP);
+		if (p->fate != VT_PIECE_UNMAPPED && p->fate != VT_PIECE_CLOBBERED && !moved)
+			continue;
+		struct vt_birth b = vt_find_birth(f, p);
+		struct vt_dead d = { .lo = p->lo,
+				     .hi = p->hi,
+				     .birth = b.seq,
+				     .death = e->seq,
+				     .owner = b.owner,
+				     .killer = f->actor,
+				     .birth_tid = b.tid,
+				     .death_tid = e->tid,
+				     .claim = claim };
+		vt_history_add(&f->history, &d);
+	}
+}
+
+static void take_event(struct vt_find *f, const struct vt_event *e)
+{
+	const struct vt_module *caller = vt_caller_of(f->sites, f->replay, e);
+	enum vt_role role;
+	uint32_t claim = 0;
+	f->actor = vt_owner_of(&f->owners, caller, e, &role);
+	f->actor_path = caller && caller->has_file ? caller->path : NULL;
+	if ((e->flags & (VT_EV_LATE | VT_EV_UNDONE)) || f->replay->effect.contradiction)
+		f->actor = VT_OWNER_UNKNOWN;
+	bool explained = vt_find_prove(f, e) || vt_find_hint_relied(f, e);
+	if (!explained) {
+		claim = vt_find_unmap(f, e);
+		if (!claim)
+			claim = vt_find_fixed(f, e);
+		vt_find_change(f, e);
+	}
+	vt_find_note_hint(f, e);
+	enter_deaths(f, e, claim);
+	enter_birth(f, e, role);
+}
+
+static int by_severity(const void *a, const void *b)
+{
+	const struct vt_finding *x = a, *y = b;
+	if (x->severity != y->severity)
+		return y->severity - x->severity;
+	return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* Keep one of the findings that are alike in kind, severity and stack; f->found is sorted. */
+static void fold(struct vt_find *f)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < f->n; i++) {
+		struct vt_finding *n = &f->found[i];
+		size_t j = 0;
+		while (j < kept &&
+		       (f->found[j].kind != n->kind || f->found[j].severity != n->severity ||
+			f->found[j].stack != n->stack))
+			j++;
+		if (j < kept)
+			f->found[j].alike += 1 + n->alike;
+		else
+			f->found[kept++] = *n;
+	}
+	f->n = kept;
+}
+
+int vt_find_collect(struct vt_find *f, struct vt_trace *t)
+{
+	struct vt_replay r;
+	struct vt_item item;
+	int error = vt_replay_init(&r, t);
+	if (error)
+		return error;
+	f->replay = &r;
+	f->sites = vt_sites_new();
+	r.model.observe = observe;
+	r.model.observe_ctx = f;
+	for (;;) {
+		f->n_pieces = 0;
+		enum vt_item_type type = vt_replay_next(&r, &item);
+		if (type == VT_ITEM_END)
+			break;
+		vt_sites_follow(f->sites, &r, &item);
+		if (type == VT_ITEM_EVENT && !(item.event.flags & VT_EV_OWN))
+			take_event(f, &item.event);
+	}
+	vt_find_flush_hints(f);
+	if (f->n)
+		qsort(f->found, f->n, sizeof(*f->found), by_severity);
+	fold(f);
+	vt_replay_fini(&r);
+	f->replay = NULL;
+	return 0;
+}
+
+void vt_find_free(struct vt_find *f)
+{
+	struct vt_find_group *g, *next;
+	HASH_ITER (hh, f->groups, g, next) {
+		HASH_DEL(f->groups, g);
+		free(g);
+	}
+	vt_owners_free(&f->owners);
+	vt_history_free(&f->history);
+	vt_sites_free(f->sites);
+	free(f->pieces);
+	free(f->found);
+	free(f->suspicions);
+}

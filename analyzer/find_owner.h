@@ -1,0 +1,61 @@
+/*
+ * find_owner.h - who owns a mapping: whose code asked for it, in what role, and inside what.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_ANALYZER_FIND_OWNER_H
+#define VMTRAIL_ANALYZER_FIND_OWNER_H
+
+#include "sites.h"
+#include "sites_code.h"
+
+/*
+ * An owner is a module: the first frame outside libvmtrail. libc and the loader are one, because
+ * they manage each other's memory. Modules are VT_OWNER_MODULE + their number.
+ */
+enum { VT_OWNER_UNKNOWN, VT_OWNER_KERNEL, VT_OWNER_RUNTIME, VT_OWNER_MODULE };
+
+/* What the runtime keeps in a mapping. */
+enum vt_role {
+	VT_ROLE_MODULE, /* not the runtime's, or not known */
+	VT_ROLE_STACK,  /* a thread's stack */
+	VT_ROLE_MALLOC,
+	VT_ROLE_LOADER, /* a library, or the loader's own */
+	VT_ROLE_KERNEL, /* the first thread's stack, vdso */
+};
+
+/* What is known of the event that made a mapping. */
+struct vt_birth {
+	uint64_t seq;    /* 0: there at the start */
+	uint64_t lo, hi; /* where it was made */
+	uint64_t root;   /* the birth of the mapping that it was placed in, and so on; or seq */
+	uint32_t owner, root_owner;
+	uint32_t tid;
+	uint8_t role;     /* enum vt_role */
+	bool reserve;     /* the root was a reservation: PROT_NONE */
+	bool placeholder; /* private anonymous memory that the kernel had placed */
+};
+
+struct vt_birth_entry;
+
+struct vt_owners {
+	struct vt_birth_entry *births; /* of live mappings, and some dead ones */
+	size_t n, sweep_at;
+	char **names; /* by owner */
+	size_t cap_names;
+};
+
+/* Whose call e is: that of the module that vt_caller_of tells, and what for. */
+uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const struct vt_event *e,
+		     enum vt_role *role);
+
+/* A module's name, "libc", "the kernel", "?". */
+const char *vt_owner_name(const struct vt_owners *o, uint32_t owner);
+const char *vt_role_name(enum vt_role role);
+
+/* The birth of an event number, NULL: not known. */
+const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq);
+void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth);
+void vt_owners_free(struct vt_owners *o);
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * find_print.c - findings as text: what happened, the story, the proof, what to do.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "call_text.h"
+#include "find_story.h"
+#include "why_call.h"
+#include "why_print.h"
+
+static bool mark_part(const struct vt_why_entry *e, struct vt_text *mark, const void *ctx)
+{
+	const struct vt_finding *n = ctx;
+	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
+		if (e->event.seq && n->victims[i].birth.seq == e->event.seq)
+			vt_text_add(mark, "<- %s",
+				    n->kind == VT_FIND_HINT_MOVED ? "in its place" : "victim");
+	if (n->proof_seq && e->event.seq == n->proof_seq)
+		vt_text_add(mark, "<- proof");
+	return e->event.seq == n->seq;
+}
+
+/* What died, where the story's lines do not tell it. */
+static void print_victims(FILE *out, const struct vt_find *f, const struct vt_finding *n)
+{
+	char size[VT_UNIT_TEXT];
+	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++) {
+		const struct vt_find_victim *v = &n->victims[i];
+		fprintf(out, "  victim: 0x%" PRIx64 "-0x%" PRIx64 " (%s) of %s", v->lo, v->hi,
+			vt_format_size(size, v->hi - v->lo),
+			vt_owner_name(&f->owners, v->birth.owner));
+		if (v->birth.role != VT_ROLE_MODULE && v->birth.role != VT_ROLE_KERNEL)
+			fprintf(out, ", %s", vt_role_name(v->birth.role));
+		if (v->birth.seq)
+			fprintf(out, ", mapped by #%" PRIu64, v->birth.seq);
+		else
+			fprintf(out, ", there since the start");
+		fprintf(out, "%s%s\n", v->path && *v->path ? ": " : "",
+			v->path && *v->path ? v->path : "");
+	}
+	if (n->n_victims > VT_FIND_VICTIMS)
+		fprintf(out, "  and %" PRIu32 " victims more\n", n->n_victims - VT_FIND_VICTIMS);
+}
+
+static void print_one(FILE *out, const struct vt_find *f, const struct vt_story *s,
+		      const struct vt_trace *t, const struct vt_finding *n,
+		      const struct vt_style *style)
+{
+	char size[VT_UNIT_TEXT], buf[256];
+	struct vt_why_entry lines[VT_FIND_HISTORY];
+	size_t n_lines = 0;
+	const struct vt_why_entry *culprit = vt_story_find(s, n->seq);
+	for (uint32_t i = 0; i < n->n_history; i++) {
+		const struct vt_why_entry *e = vt_story_find(s, n->history[i]);
+		if (!e)
+			continue;
+		lines[n_lines] = *e;
+		lines[n_lines++].n_frames = 0; /* one line each */
+	}
+	fprintf(out, "%s%-7s  %s%s   #%" PRIu64 "  %s(0x%" PRIx64 ", %s)   thread %" PRIu32 " %s\n",
+		n->severity == VT_SEVERITY_ERROR ? style->bad : style->strong,
+		vt_severity_name(n->severity), vt_find_kinds[n->kind].name, style->off, n->seq,
+		culprit ? vt_kinds[culprit->event.kind].name : "?", n->addr,
+		vt_format_size(size, n->length), n->tid, vt_trace_thread_name(t, n->tid));
+	vt_why_print_sentence(out, vt_find_kinds[n->kind].sentence, style->width);
+	vt_why_print_lines(out, lines, n_lines, t, style, mark_part, n);
+	print_victims(out, f, n);
+	if (*vt_find_proof_text(f, n, buf, sizeof(buf)))
+		fprintf(out, "  proof: %s\n", vt_find_proof_text(f, n, buf, sizeof(buf)));
+	if (n->alike)
+		fprintf(out, "  %" PRIu64 " more of this kind from the same stack\n", n->alike);
+	vt_why_print_sentence(out, vt_find_kinds[n->kind].advice, style->width);
+	fputc('\n', out);
+}
+
+size_t vt_find_print(FILE *out, const struct vt_find *f, const struct vt_story *s,
+		     const struct vt_trace *t, enum vt_severity least)
+{
+	struct vt_style style = vt_style_for(out);
+	size_t count[VT_SEVERITY_ERROR + 1] = { 0 };
+	for (size_t i = 0; i < f->n; i++) {
+		const struct vt_finding *n = &f->found[i];
+		count[n->severity]++;
+		if (n->severity >= least)
+			print_one(out, f, s, t, n, &style);
+	}
+	fprintf(out, "errors %zu, warnings %zu, info %zu\n", count[VT_SEVERITY_ERROR],
+		count[VT_SEVERITY_WARNING], count[VT_SEVERITY_INFO]);
+	return count[VT_SEVERITY_ERROR] + count[VT_SEVERITY_WARNING];
+}

@@ -1,0 +1,35 @@
+/*
+ * find_story.h - the events that findings tell of, with their stacks.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_ANALYZER_FIND_STORY_H
+#define VMTRAIL_ANALYZER_FIND_STORY_H
+
+#include "find.h"
+#include "why_history.h"
+
+struct vt_story {
+	struct vt_sites *sites;       /* owner of the entries' strings */
+	struct vt_why_entry *entries; /* by event number */
+	size_t n, cap;
+};
+
+/* Fetch the events of every finding by a second replay. 0 or -ENOMEM. */
+int vt_story_collect(struct vt_story *s, const struct vt_find *f, struct vt_trace *t);
+void vt_story_free(struct vt_story *s);
+
+/* The event, NULL: no finding tells of it. */
+const struct vt_why_entry *vt_story_find(const struct vt_story *s, uint64_t seq);
+
+/* Why the finding is certain, as a sentence; "" when it is not. */
+const char *vt_find_proof_text(const struct vt_find *f, const struct vt_finding *n, char *buf,
+			       size_t size);
+
+/* Print the findings of at least that severity; returns how many are worse than info. */
+size_t vt_find_print(FILE *out, const struct vt_find *f, const struct vt_story *s,
+		     const struct vt_trace *t, enum vt_severity least);
+size_t vt_find_print_json(FILE *out, const struct vt_find *f, const struct vt_story *s,
+			  const struct vt_trace *t, enum vt_severity least);
+
+#endif
