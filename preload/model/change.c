@@ -199,8 +199,21 @@ static void set_policy(struct vt_apply *a, const struct vt_extent *x, uint32_t a
 	c->policy = *(const uint16_t *)arg;
 }
 
-#define MPOL_PREFERRED_ 1
-#define MPOL_LOCAL_     4
+/* linux/mempolicy.h's enum, which user space has no header for everywhere. */
+enum {
+	POLICY_DEFAULT = 0,
+	POLICY_PREFERRED = 1,
+	POLICY_LOCAL = 4,
+};
+
+/* 16 bits that are equal where both words are equal, and never 0. */
+static uint16_t small_id(uint64_t a, uint64_t b)
+{
+	uint64_t h = (a * 0x9e3779b97f4a7c15ULL) ^ (b * 0xc2b2ae3d27d4eb4fULL);
+	h ^= h >> 32;
+	h ^= h >> 16;
+	return (uint16_t)h ? (uint16_t)h : 1;
+}
 
 /*
  * A policy's number: equal mode and node mask give the same one; 0 is the default policy. mask: the
@@ -208,16 +221,11 @@ static void set_policy(struct vt_apply *a, const struct vt_extent *x, uint32_t a
  */
 static uint16_t policy_id(uint64_t mode, uint64_t mask)
 {
-	if (!mode)
-		return 0;
-	if (mode == MPOL_PREFERRED_) {
+	if (mode == POLICY_PREFERRED) {
 		mask &= -mask;
-		mode = mask ? mode : MPOL_LOCAL_;
+		mode = mask ? mode : POLICY_LOCAL;
 	}
-	uint64_t h = (mode * 0x9e3779b97f4a7c15ULL) ^ (mask * 0xc2b2ae3d27d4eb4fULL);
-	h ^= h >> 32;
-	h ^= h >> 16;
-	return (uint16_t)h ? (uint16_t)h : 1;
+	return mode == POLICY_DEFAULT ? 0 : small_id(mode, mask);
 }
 
 int vt_apply_mbind(struct vt_apply *a)
@@ -286,7 +294,7 @@ int vt_apply_prctl(struct vt_apply *a)
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	uint16_t name = policy_id(ev->a[4] != 0 ? 2 : 0, ev->a[4]);
+	uint16_t name = ev->a[4] ? small_id(0, ev->a[4]) : 0;
 	return vt_change_range(a, lo, hi, set_name, &name);
 }
 

@@ -131,6 +131,30 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	return 0;
 }
 
+/* Bytes of [lo, hi) that are mapped. */
+uint64_t vt_mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	uint64_t bytes = 0;
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		bytes += vt_min(x->end, hi) - vt_max(x->start, lo);
+	return bytes;
+}
+
+/* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
+int vt_make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
+{
+	struct vt_extent *x = vt_find(a->m, lo);
+	if (!x || x->start >= hi)
+		return 0;
+	if (!forced) {
+		a->fx->contradiction |= VT_CONTRA_OVERLAP;
+		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
+	}
+	a->fx->destroyed += vt_mapped_in(a->m, lo, hi);
+	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
+}
+
 /* x as it would be if it had been moved before any of its pages was touched (copy_vma). */
 static struct vt_extent untouched_move(const struct vt_extent *x)
 {

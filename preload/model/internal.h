@@ -177,6 +177,8 @@ VT_HIDDEN void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary
 
 /* edit.c */
 VT_HIDDEN int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
+VT_HIDDEN uint64_t vt_mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
+VT_HIDDEN int vt_make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced);
 VT_HIDDEN void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first,
 				 struct vt_extent *last, bool with_next, bool moved);
 VT_HIDDEN struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,

@@ -77,30 +77,6 @@ static uint32_t file_identity(struct vt_apply *a, uint32_t file)
 	return vt_identity_new(a->m);
 }
 
-/* Bytes of [lo, hi) that are mapped. */
-static uint64_t mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
-{
-	uint64_t bytes = 0;
-	struct vt_extent *x = vt_model_find(m, lo);
-	for (; x && x->start < hi; x = vt_extent_next(x))
-		bytes += vt_min(x->end, hi) - vt_max(x->start, lo);
-	return bytes;
-}
-
-/* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
-static int make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
-{
-	struct vt_extent *x = vt_find(a->m, lo);
-	if (!x || x->start >= hi)
-		return 0;
-	if (!forced) {
-		a->fx->contradiction |= VT_CONTRA_OVERLAP;
-		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
-	}
-	a->fx->destroyed += mapped_in(a->m, lo, hi);
-	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
-}
-
 static struct vt_extent blank(const struct vt_apply *a, uint64_t start, uint64_t end)
 {
 	return (struct vt_extent){ .start = start,
@@ -199,7 +175,7 @@ static bool late_error(const struct vt_apply *a, uint64_t lo, uint64_t hi)
 		return false;
 	if (ev->ret != -ENOMEM)
 		return driver;
-	uint64_t pages = ((hi - lo) - mapped_in(m, lo, hi)) >> VT_PAGE_SHIFT;
+	uint64_t pages = ((hi - lo) - vt_mapped_in(m, lo, hi)) >> VT_PAGE_SHIFT;
 	if (!vt_may_expand_vm(m, mmap_vm_flags(m, ev->a[2], flags, ev->file), pages, 0))
 		return false;
 	return !(flags & MAP_ANONYMOUS) || driver || type == MAP_SHARED ||
@@ -216,7 +192,7 @@ static int refused_mmap(struct vt_apply *a)
 	uint64_t lo = ev->a[0], hi = lo + mmap_len(a->m, ev), flags = ev->a[3];
 
 	if (!(flags & MAP_FIXED) || (flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE ||
-	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !mapped_in(a->m, lo, hi))
+	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !vt_mapped_in(a->m, lo, hi))
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
@@ -238,7 +214,7 @@ int vt_apply_mmap(struct vt_apply *a)
 	a->fx->lo = like.start;
 	a->fx->hi = like.end;
 	bool forced = flags & MAP_FIXED && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-	if (make_room(a, like.start, like.end, forced))
+	if (vt_make_room(a, like.start, like.end, forced))
 		return -ENOMEM;
 
 	like.flags = mmap_vm_flags(m, ev->a[2], flags, file);
@@ -279,7 +255,7 @@ int vt_apply_munmap(struct vt_apply *a)
 static int grow_brk(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
 	struct vt_model *m = a->m;
-	if (make_room(a, lo, hi, false))
+	if (vt_make_room(a, lo, hi, false))
 		return -ENOMEM;
 	struct vt_extent like = blank(a, lo, hi);
 	like.pgoff = lo >> VT_PAGE_SHIFT;
@@ -352,7 +328,7 @@ int vt_apply_shmat(struct vt_apply *a)
 	/* an address that is rounded down to 0 is forced without a look at what is there (do_shmat)
 	 */
 	bool forced = ev->a[2] & SHM_REMAP || (ev->a[1] && !start);
-	if (make_room(a, start, start + len, forced))
+	if (vt_make_room(a, start, start + len, forced))
 		return -ENOMEM;
 	struct vt_extent like = blank(a, start, start + len);
 	uint64_t prot = PROT_READ;
@@ -442,7 +418,7 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 	like.flags = mmap_vm_flags(m, prot, flags, x->file);
 	if (!(x->flags & VT_VM(SHARED)))
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
-	if (make_room(a, start, end, true))
+	if (vt_make_room(a, start, end, true))
 		return -ENOMEM;
 	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
 }

@@ -266,20 +266,6 @@ static int move_area(struct vt_apply *a, struct move *mv)
 	return err;
 }
 
-static int clear_target(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
-{
-	struct vt_extent *x = vt_model_find(a->m, lo);
-	if (!x || x->start >= hi)
-		return 0;
-	if (!forced) {
-		a->fx->contradiction |= VT_CONTRA_OVERLAP;
-		return vt_unmap_range(a, lo, hi, VT_PIECE_LOST);
-	}
-	for (; x && x->start < hi; x = vt_extent_next(x))
-		a->fx->destroyed += vt_min(x->end, hi) - vt_max(x->start, lo);
-	return vt_unmap_range(a, lo, hi, VT_PIECE_CLOBBERED);
-}
-
 /* vma_multi_allowed: a file with its own idea of placement is moved alone only. */
 static bool moves_with_others(const struct vt_model *m, const struct vt_extent *x)
 {
@@ -344,8 +330,8 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 		if (too_low && any_sealed(m, lo, hi))
 			break; /* one or the other; whether it is privileged is not known */
 		if (too_low)
-			return clear_target(a, mv.to, target_end, true);
-		if (clear_target(a, mv.to, target_end, true))
+			return vt_make_room(a, mv.to, target_end, true);
+		if (vt_make_room(a, mv.to, target_end, true))
 			return -ENOMEM;
 		x = vt_model_find(m, at);
 		if (err == -ENOMEM && stays &&
@@ -399,7 +385,7 @@ static int refused_by_right(struct vt_apply *a, uint64_t old_len, uint64_t new_l
 	bool fixed = a->ev->a[3] & MREMAP_FIXED;
 	if (fixed && any_sealed(m, to, to + new_len))
 		return vt_refused_unmap(a, to, to + new_len);
-	if (fixed && clear_target(a, to, to + new_len, true))
+	if (fixed && vt_make_room(a, to, to + new_len, true))
 		return -ENOMEM;
 	if (any_sealed(m, lo + new_len, lo + old_len))
 		return vt_refused_unmap(a, lo + new_len, lo + old_len);
@@ -425,7 +411,7 @@ static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 		return vt_refused_unmap(a, lo + new_len, lo + old_len);
 	/* a duplicate over its own original: gone before it was copied */
 	if (ev->ret == -EFAULT && !old_len && lo >= to && lo < to + new_len)
-		return clear_target(a, to, to + new_len, true);
+		return vt_make_room(a, to, to + new_len, true);
 	if (ev->ret != -ENOMEM)
 		return 0;
 	uint64_t delta = (new_len - old_len) >> VT_PAGE_SHIFT;
@@ -471,7 +457,7 @@ int vt_apply_mremap(struct vt_apply *a)
 	set_ranges(a, lo, lo + old_len, to, to + new_len);
 	if (moves_only)
 		return move_several(a, lo, lo + old_len, to, stays);
-	if (clear_target(a, to, to + new_len, forced))
+	if (vt_make_room(a, to, to + new_len, forced))
 		return -ENOMEM;
 	if (old_len > new_len) {
 		if (vt_unmap_range(a, lo + new_len, lo + old_len, VT_PIECE_UNMAPPED))
