@@ -398,11 +398,16 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 	const struct vt_event *ev = a->ev;
 	struct vt_model *m = a->m;
 	uint64_t start = vt_page_down(ev->a[0]), end = start + vt_page_down(ev->a[1]);
-	if (ev->ret)
-		return ev->ret == -ENOMEM && start < end ? refused_placement(a, start, end) : 0;
+	if (end <= start)
+		return 0;
 	struct vt_extent *x = vt_model_find(m, start);
 	a->fx->lo = start;
 	a->fx->hi = end;
+	/* huge pages refuse the offset when what was mapped is gone */
+	if (ev->ret == -EINVAL && x && x->start <= start && x->flags & VT_VM(HUGETLB))
+		a->fx->contradiction |= VT_CONTRA_FAILED;
+	if (ev->ret)
+		return ev->ret == -ENOMEM ? refused_placement(a, start, end) : 0;
 	if (!x || x->start > start || !(x->flags & VT_VM(MAYSHARE))) {
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;

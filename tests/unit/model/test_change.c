@@ -227,6 +227,63 @@ static void a_long_area_that_needs_no_change_is_not_walked(void **state)
 	shows(s, "----------------------------------------");
 }
 
+/* populate_vma_page_range passes droppable memory, which is never locked, no less. */
+static void locking_droppable_memory_touches_it(void **state)
+{
+	struct stage *s = *state;
+	long ret = call(s, VT_MMAP, addr(0), 6 * VT_PAGE_SIZE, RW,
+			0x08 /* MAP_DROPPABLE */ | MAP_ANONYMOUS | MAP_FIXED, (uint64_t)-1, 0, 0);
+	if (vt_is_error(ret))
+		skip();
+	assert_int_equal(
+	    call(s, VT_MLOCK2, addr(0), 6 * VT_PAGE_SIZE, 1 /* MLOCK_ONFAULT */, 0, 0, 0, 0), 0);
+	assert_int_equal(s->m.totals.locked_vm, 0);
+	protect(s, 2, 2, R);
+	protect(s, 2, 2, RW);
+	shows(s, "wwwwww");
+}
+
+/* hugetlb_vm_op_split refuses a cut inside a huge page: the areas before it are changed. */
+static void a_huge_page_that_would_be_cut_stops_mprotect(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t huge = 0x300000000000;
+	struct vt_event small = { .seq = 1,
+				  .kind = VT_MMAP,
+				  .a = { huge - VT_PAGE_SIZE, VT_PAGE_SIZE, RW,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED },
+				  .ret = (int64_t)(huge - VT_PAGE_SIZE) };
+	struct vt_event large = small;
+	large.a[0] = huge;
+	large.a[3] |= MAP_HUGETLB;
+	large.ret = (int64_t)huge;
+	large.file = FILE_HUGE;
+	struct vt_event both = { .seq = 2,
+				 .kind = VT_MPROTECT,
+				 .a = { small.a[0], 2 * VT_PAGE_SIZE, R },
+				 .ret = -EINVAL };
+	vt_model_apply(&s->m, &small, &s->fx);
+	vt_model_apply(&s->m, &large, &s->fx);
+	vt_model_apply(&s->m, &both, &s->fx);
+	assert_false(vt_model_find(&s->m, small.a[0])->flags & VT_VM(WRITE));
+	assert_true(vt_model_find(&s->m, huge)->flags & VT_VM(WRITE));
+}
+
+/* Which flags the kernel changes where the model cannot know what they were. */
+static void a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, RW);
+	unmap(s, 2, 2);
+	map(s, 2, 2, RW);
+	call(s, VT_MLOCK2, addr(0), 6 * VT_PAGE_SIZE, 1, 0, 0, 0, 0);
+	shows(s, "wwww?ww");
+	move(s, 0, 1, 1, MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* MREMAP_DONTUNMAP */, 10);
+	call(s, VT_MLOCK2, addr(5), VT_PAGE_SIZE, 1, 0, 0, 0, 0);
+	shows(s, "wwww?w?w....w");
+	assert_int_equal(settle(s), 0);
+}
+
 static void the_call_that_should_have_failed_is_told(void **state)
 {
 	struct stage *s = *state;
@@ -259,6 +316,9 @@ int main(void)
 		T(future_memory_is_locked_by_default),
 		T(sealed_memory_refuses_change),
 		T(a_long_area_that_needs_no_change_is_not_walked),
+		T(locking_droppable_memory_touches_it),
+		T(a_huge_page_that_would_be_cut_stops_mprotect),
+		T(a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges),
 		T(the_call_that_should_have_failed_is_told),
 	};
 	return cmocka_run_group_tests_name("mprotect_fixup, madvise_walk_vmas, mlock_fixup", tests,
