@@ -121,6 +121,7 @@ struct vt_find {
 	size_t n, cap;
 	struct vt_finding *suspicions; /* a ring: the oldest is forgotten */
 	uint64_t n_suspicions;
+	size_t cap_suspicions;
 	struct vt_find_hint hints[VT_FIND_HINTS];
 	uint32_t next_hint;
 	struct vt_find_group *groups; /* findings by kind and stack */

@@ -140,9 +140,8 @@ uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
 	struct vt_find_group *group;
 	uint64_t key = (uint64_t)n->kind << 32 | n->stack;
 	if (n->severity == VT_SEVERITY_SUSPICION) {
-		if (!f->suspicions)
-			f->suspicions = vt_calloc(VT_FIND_SUSPICIONS, sizeof(*f->suspicions));
 		uint32_t at = (uint32_t)(f->n_suspicions++ % VT_FIND_SUSPICIONS);
+		f->suspicions = vt_grow(f->suspicions, at, &f->cap_suspicions, sizeof(*n));
 		f->suspicions[at] = *n;
 		return (at + 1) | SUSPICION;
 	}
