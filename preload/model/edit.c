@@ -242,8 +242,13 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 	x->anon = 0;
 	x->boundary = VT_BOUNDARY_SPLIT;
 	struct vt_extent *next = vt_find(m, x->start);
-	vt_extent_link(m, next ? vt_extent_prev(next) : vt_model_last(m), next, x);
-	vt_merge_new_area(a, x, x, with_next, false);
+	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
+	vt_extent_link(m, prev, next, x);
+	bool touches = (prev && prev->end == x->start) || (next && next->start == x->end);
+	if (touches)
+		vt_merge_new_area(a, x, x, with_next, false);
+	else if (vt_anon_touchable(m, x))
+		x->anon = vt_anon_new_label(m);
 	if (m->observe)
 		m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_BORN);
 	return x;
