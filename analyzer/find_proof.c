@@ -59,7 +59,7 @@ static bool prove_by(struct vt_find *f, struct vt_finding *n, const struct vt_de
 bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if (!f->actor || !vt_find_range(e, &lo, &hi) ||
+	if ((!f->n && !f->n_suspicions) || !f->actor || !vt_find_range(e, &lo, &hi) ||
 	    (e->kind != VT_MUNMAP && e->kind != VT_MPROTECT && e->kind != VT_MADVISE &&
 	     e->kind != VT_MSYNC && e->kind != VT_MREMAP))
 		return false;
