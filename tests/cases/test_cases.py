@@ -76,6 +76,13 @@ class Cases(TraceTest):
         self.assertEqual(finding["victims"][0]["role"], "malloc")
         self.assertEqual(finding["length"], 4096)
 
+    def test_ucx_11786_hole_became_a_thread_stack(self):
+        self.record([CASES / "ucx_11786"])  # whether it dies of that is up to chance
+        finding = self.findings(self.only_trace(), 1)[0]
+        self.assertEqual((finding["kind"], finding["severity"]), ("foreign-unmap", "error"))
+        self.assertEqual([v["role"] for v in finding["victims"]], ["thread stack"])
+        self.assertEqual(finding["length"], 64 * MIB)
+
     def test_kona_162_grown_over_the_neighbour(self):
         finding = self.one("kona_162", "fixed-clobber", "error", "mmap mmap >mmap munmap")
         self.assertEqual(finding["victims"][1]["birth"], finding["history"][1]["seq"])
