@@ -83,6 +83,14 @@ class Cases(TraceTest):
         self.assertEqual([v["role"] for v in finding["victims"]], ["thread stack"])
         self.assertEqual(finding["length"], 64 * MIB)
 
+    def test_half_of_a_librarys_mapping_unmapped(self):
+        finding = self.one("borrower", "foreign-unmap", "error", "mmap >munmap", "half")
+        self.assertEqual(finding["victims"][0]["owner"], "liblender.so")
+        self.assertEqual(finding["owner"], "borrower")
+
+    def test_healthy_library_maps_for_its_caller(self):
+        self.healthy([CASES / "borrower"])
+
     def test_kona_162_grown_over_the_neighbour(self):
         finding = self.one("kona_162", "fixed-clobber", "error", "mmap mmap >mmap munmap")
         self.assertEqual(finding["victims"][1]["birth"], finding["history"][1]["seq"])
