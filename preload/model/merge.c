@@ -55,20 +55,28 @@ static bool offsets_meet(const struct vt_extent *l, const struct vt_extent *r, b
 	return l->identity & VT_ID_PGOFF && offset_can_be(r, (l->start >> VT_PAGE_SHIFT) + pages);
 }
 
+/* A snapshot tells a file by its inode: each opening of it may have an id of its own. */
+static bool may_be_one_file(const struct vt_model *m, uint32_t a, uint32_t b)
+{
+	return a && b && vt_file_kind(m, a) == VT_FILE_REGULAR &&
+	       vt_file_kind(m, b) == VT_FILE_REGULAR;
+}
+
 /* is_mergeable_vma and the offsets: everything but the anon_vma. */
 static enum vt_boundary same_area(const struct vt_model *m, const struct vt_extent *l,
 				  const struct vt_extent *r)
 {
 	if ((l->flags | r->flags) & VT_VM_SPECIAL)
 		return VT_BOUNDARY_SPLIT;
-	if (l->file != r->file || l->policy != r->policy || l->name != r->name ||
-	    l->pkey != r->pkey)
+	if (l->policy != r->policy || l->name != r->name || l->pkey != r->pkey)
 		return VT_BOUNDARY_SPLIT;
 
 	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
 	if (known && (l->identity ^ r->identity) & VT_ID_NUMBER_MAX)
 		return VT_BOUNDARY_SPLIT;
-	bool agree = l->identity == r->identity && (l->identity || !l->file);
+	if (l->file != r->file && (known || !may_be_one_file(m, l->file, r->file)))
+		return VT_BOUNDARY_SPLIT;
+	bool agree = l->file == r->file && l->identity == r->identity && (l->identity || !l->file);
 	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
 	if ((l->flags ^ r->flags) & ~open_flags(unsure))
 		return VT_BOUNDARY_SPLIT;
