@@ -12,9 +12,9 @@
 #include "recorder.h"
 #include <sys/mman.h>
 
-#define RECENT   64 /* calls remembered; a span that reaches further back counts as doubtful */
-#define LONG     32 /* releases under way for longer than that, remembered until they are over */
-#define DOUBTFUL 64 /* ranges; when they run out, they are joined */
+#define RECENT   2048 /* calls remembered; a span that reaches further back counts as doubtful */
+#define OPEN     64   /* releases that later calls may overlap */
+#define DOUBTFUL 64   /* ranges; when they run out, they are joined */
 
 struct call {
 	uint64_t index;
@@ -25,9 +25,9 @@ struct call {
 };
 
 static struct {
-	struct call recent[RECENT], slow[LONG];
+	struct call recent[RECENT], open[OPEN];
 	uint64_t n;
-	uint32_t n_slow;
+	uint32_t n_open;
 	struct vt_range doubtful[DOUBTFUL];
 	uint32_t n_doubtful;
 } order;
@@ -103,42 +103,54 @@ static void compare(const struct call *a, const struct call *b)
 		doubt(a->from);
 }
 
-static void compare_with_slow(const struct call *c)
+static void compare_with_open(const struct call *c)
 {
-	for (uint32_t i = 0; i < order.n_slow;) {
-		struct call *s = &order.slow[i];
-		if (s->index + s->span < c->index) {
-			*s = order.slow[--order.n_slow];
+	for (uint32_t i = 0; i < order.n_open;) {
+		struct call *o = &order.open[i];
+		if (o->index + o->span < c->index) {
+			*o = order.open[--order.n_open];
 			continue;
 		}
-		compare(c, s);
+		compare(c, o);
 		i++;
 	}
 }
 
-/* Look at an event that takes its place in the model; index: of its slot. */
+/* A call that took its place after its end: with those that took theirs since its beginning. */
+static void compare_with_recent(const struct call *c)
+{
+	for (uint64_t i = 0; i < RECENT && i < order.n; i++) {
+		const struct call *r = &order.recent[(order.n - 1 - i) % RECENT];
+		if (c->index - r->index > c->span)
+			return;
+		compare(c, r);
+	}
+	if (c->span > RECENT && !c->chosen) {
+		doubt(c->at);
+		doubt(c->from);
+	}
+}
+
+/*
+ * Look at an event that takes its place in the model; index: of its slot. Nearly all calls overlap
+ * no other, and cost no more than being remembered.
+ */
 void vt_order_see(const struct vt_event *e, uint64_t index)
 {
 	struct call c = { .index = index, .span = e->span, .releases = vt_kind_releases(e->kind) };
 	if (!vt_event_range(e, &c.at, &c.from))
 		return;
 	c.chosen = e->kind == VT_MMAP && !(e->a[3] & (MAP_FIXED | 0x100000 /* _NOREPLACE */));
-	if (order.n_slow)
-		compare_with_slow(&c);
-	for (uint64_t i = 0; i < RECENT && i < order.n; i++) {
-		const struct call *r = &order.recent[(order.n - 1 - i) % RECENT];
-		uint64_t distance = index - r->index;
-		if ((!c.releases && c.span >= distance) || (r->releases && r->span >= distance))
-			compare(&c, r);
+	if (order.n_open)
+		compare_with_open(&c);
+	if (c.span && !c.releases)
+		compare_with_recent(&c);
+	if (c.span && c.releases) {
+		if (order.n_open < OPEN)
+			order.open[order.n_open++] = c;
+		else
+			doubt(c.at);
 	}
-	if (!c.releases && !c.chosen && c.span > RECENT) {
-		doubt(c.at);
-		doubt(c.from);
-	}
-	if (c.releases && c.span > RECENT && order.n_slow < LONG)
-		order.slow[order.n_slow++] = c;
-	else if (c.releases && c.span > RECENT)
-		doubt(c.at);
 	order.recent[order.n++ % RECENT] = c;
 }
 
