@@ -61,8 +61,10 @@ static bool read_stack(struct vt_trace *t, struct vt_buf *in)
 	uint32_t id;
 	if (!get_id(t, in, &id))
 		return false;
-	uint64_t n = vt_get_varint(in);
-	if (in->bad || n > VT_MAX_STACK)
+	uint64_t n = vt_get_varint(in), reference = vt_get_varint(in), shared = vt_get_varint(in);
+	if (in->bad || n > VT_MAX_STACK || shared > n)
+		return false;
+	if (shared && (reference >= t->n_stacks || shared > t->stacks[reference].n))
 		return false;
 	t->stacks = reserve_id(t->stacks, &t->n_stacks, &vt_reader_of(t)->cap_stacks, id,
 			       sizeof(*t->stacks));
@@ -70,8 +72,12 @@ static bool read_stack(struct vt_trace *t, struct vt_buf *in)
 	if (s->pc)
 		return true;
 	uint64_t *pc = vt_calloc(n, sizeof(*pc)), prev = 0;
-	for (uint64_t i = 0; i < n; i++)
+	for (uint64_t i = 0; i < n - shared; i++)
 		prev = pc[i] = prev + (uint64_t)vt_unzigzag(vt_get_varint(in));
+	if (shared) {
+		const struct vt_stack_def *outer = &t->stacks[reference];
+		memcpy(pc + n - shared, outer->pc + outer->n - shared, shared * sizeof(*pc));
+	}
 	if (in->bad) {
 		free(pc);
 		return false;

@@ -161,7 +161,7 @@ void vt_drain(bool force)
 		if (next == head)
 			head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 	}
-	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask / 4)
+	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask * 3 / 8)
 		vt_seal();
 }
 

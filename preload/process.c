@@ -274,7 +274,7 @@ void vt_after_fork(void)
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
 	if (!whole)
 		new_model();
-	vt.model.forked = true;
+	vt_model_become_child(&vt.model);
 	adopt();
 	vt_meta_write(loader_start, parent_seq ? parent_seq : 1);
 	define_used();

@@ -461,23 +461,31 @@ void vt_snapshot_adopt(void)
 	vt_outside(read_all, NULL);
 }
 
-/* Take a snapshot, under the lock, after draining what is there. */
+/*
+ * Read the kernel's view again, under the lock, after draining what is there, and let differences
+ * become events. Unless it is only to settle a doubt, the view itself is stored: a snapshot.
+ */
 void vt_snapshot(uint8_t reason)
 {
+	bool store = reason != VT_SNAPSHOT_CONTRADICTION;
 	if (atomic_load(&vt.sandboxed) || vt.store_full)
 		return;
 	uint64_t started = vt_clock_ns(CLOCK_MONOTONIC);
 	vt_drain(false);
-	vt_seal();
-	begin(reason, true, false);
+	if (store)
+		vt_seal();
+	begin(reason, store, false);
 	if (!vt_outside(read_all, NULL) || snap.failed)
 		return;
-	vt.snapshots++;
+	vt.snapshots += store;
+	uint64_t before = vt.next_seq;
 	bool all = judge();
 	if (all)
 		vt_order_settled();
-	vt_seal();
-	if (vt.options.snapshot_every)
+	/* These events are in no ring slot: they must not wait. */
+	if (vt.next_seq != before)
+		vt_seal();
+	if (vt.options.snapshot_every && store)
 		vt.next_interval = vt.next_seq + vt.options.snapshot_every;
 	vt.heal_wanted = !all;
 	uint64_t cost = vt_clock_ns(CLOCK_MONOTONIC) - started;

@@ -20,6 +20,7 @@
  * a handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
  */
 #define NESTED_DEPTH 12
+#define REFERENCES   16 /* stacks written last whose outer frames a new one may share */
 
 struct vt_stack_entry {
 	UT_hash_handle hh;
@@ -30,7 +31,8 @@ struct vt_stack_entry {
 
 static struct {
 	struct vt_stack_entry **by_id;
-	uint32_t cap;
+	uint32_t cap, written;
+	const struct vt_stack_entry *last[REFERENCES];
 } table;
 
 /*
@@ -84,16 +86,45 @@ static int unwind_by_steps(void **pc, int max)
 	return n;
 }
 
+/* How many outermost frames two stacks have in common. */
+static uint32_t common_frames(const struct vt_stack_entry *a, const struct vt_stack_entry *b)
+{
+	uint32_t n = 0;
+	while (n < a->n && n < b->n && a->pc[a->n - 1 - n] == b->pc[b->n - 1 - n])
+		n++;
+	return n;
+}
+
+/* Of the stacks written last, the one that shares most frames with e; NULL: none shares any. */
+static const struct vt_stack_entry *reference_of(const struct vt_stack_entry *e, uint32_t *shared)
+{
+	const struct vt_stack_entry *best = NULL;
+	*shared = 0;
+	for (uint32_t i = 0; i < REFERENCES; i++) {
+		const struct vt_stack_entry *r = table.last[i];
+		uint32_t n = r && r->generation == vt.generation ? common_frames(e, r) : 0;
+		if (n > *shared) {
+			*shared = n;
+			best = r;
+		}
+	}
+	return best;
+}
+
 static bool write_definition(struct vt_stack_entry *e)
 {
-	uint8_t *room = vt_journal_room(32 + 10 * (size_t)e->n);
+	uint32_t shared;
+	const struct vt_stack_entry *reference = reference_of(e, &shared);
+	uint8_t *room = vt_journal_room(64 + 10 * (size_t)e->n);
 	if (!room)
 		return false;
-	struct vt_buf body = { room + 16, room + 32 + 10 * (size_t)e->n, false };
+	struct vt_buf body = { room + 16, room + 64 + 10 * (size_t)e->n, false };
 	vt_put_varint(&body, e->id);
 	vt_put_varint(&body, e->n);
+	vt_put_varint(&body, reference ? reference->id : 0);
+	vt_put_varint(&body, shared);
 	uint64_t last = 0;
-	for (uint32_t i = 0; i < e->n; i++) {
+	for (uint32_t i = 0; i < e->n - shared; i++) {
 		vt_put_varint(&body, vt_zigzag((int64_t)(e->pc[i] - last)));
 		last = e->pc[i];
 	}
@@ -104,6 +135,7 @@ static bool write_definition(struct vt_stack_entry *e)
 	memmove(head.p, room + 16, len);
 	vt_journal_commit((size_t)(head.p - room) + len);
 	e->generation = vt.generation;
+	table.last[table.written++ % REFERENCES] = e;
 	return true;
 }
 

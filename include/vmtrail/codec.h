@@ -120,13 +120,16 @@ enum vt_col {
 	VT_COL_COUNT
 };
 
+#define VT_ADDR_CONTEXTS 16
+
 /* A chunk under way: the columns and what the next event is predicted from. */
 struct vt_chunk {
 	struct vt_buf col[VT_COL_COUNT];
 	uint64_t first_seq;
-	uint64_t n_events; /* written or to be read in all */
-	uint64_t done;     /* events read */
-	uint64_t addr, time; /* of the last event: what the next one's are predicted from */
+	uint64_t n_events;               /* written or to be read in all */
+	uint64_t done;                   /* events read */
+	uint64_t addr[VT_ADDR_CONTEXTS]; /* the last address, by tid: predicts the next one */
+	uint64_t time;                   /* when the last event ended */
 	uint32_t tid;
 	uint8_t flags;
 };
@@ -230,14 +233,17 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 	vt_codec_u(&c->col[VT_COL_TID], put, &v);
 	c->tid = e->tid = put ? e->tid : c->tid + (uint32_t)vt_unzigzag(v);
 
+	/* Predicted from the end of the last event: threads that make call after call are regular.
+	 */
 	uint64_t t = put ? e->begin_ns / VT_TIME_UNIT_NS : 0;
 	v = put ? vt_zigzag((int64_t)(t - c->time)) : 0;
 	vt_codec_u(&c->col[VT_COL_TIME], put, &v);
-	c->time = put ? t : c->time + (uint64_t)vt_unzigzag(v);
+	t = put ? t : c->time + (uint64_t)vt_unzigzag(v);
 	v = put ? e->dur_ns / VT_TIME_UNIT_NS : 0;
 	vt_codec_u(&c->col[VT_COL_DUR], put, &v);
+	c->time = t + v;
 	if (!put) {
-		e->begin_ns = c->time * VT_TIME_UNIT_NS;
+		e->begin_ns = t * VT_TIME_UNIT_NS;
 		e->dur_ns = v * VT_TIME_UNIT_NS;
 	}
 
@@ -249,12 +255,13 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 	e->span = (uint32_t)v;
 
 	const uint8_t *class = vt_kinds[e->kind].arg;
+	uint64_t *last = &c->addr[e->tid % VT_ADDR_CONTEXTS];
 	for (int i = 0; i < VT_MAX_ARGS && class[i]; i++) {
 		switch (class[i]) {
 		case VT_ARG_ADDR:
-			vt_codec_addr(&c->col[VT_COL_ADDR], put, &e->a[i], c->addr);
+			vt_codec_addr(&c->col[VT_COL_ADDR], put, &e->a[i], *last);
 			if (e->a[i])
-				c->addr = e->a[i];
+				*last = e->a[i];
 			break;
 		case VT_ARG_LEN:
 		case VT_ARG_OFF:
@@ -275,8 +282,8 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 		}
 	}
 
-	bool returns_addr = e->kind == VT_MMAP || e->kind == VT_MREMAP || e->kind == VT_BRK ||
-			    e->kind == VT_SHMAT;
+	bool returns_addr =
+	    e->kind == VT_MMAP || e->kind == VT_MREMAP || e->kind == VT_BRK || e->kind == VT_SHMAT;
 	if (returns_addr) {
 		/* 0: as an error, which follows; else the distance from the last address */
 		uint64_t r = (uint64_t)e->ret;
@@ -288,9 +295,9 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 			vt_codec_u(&c->col[VT_COL_RET], put, &v);
 			e->ret = -(int64_t)(v & 4095);
 		} else {
-			vt_codec_addr(&c->col[VT_COL_RET], put, &r, c->addr);
+			vt_codec_addr(&c->col[VT_COL_RET], put, &r, *last);
 			e->ret = (int64_t)r;
-			c->addr = r;
+			*last = r;
 		}
 	} else {
 		v = put ? vt_zigzag(e->ret) : 0;
@@ -312,7 +319,8 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
  * Begin a chunk over columns carved out of mem (bytes in all, at least 64 KiB). Every column gets
  * an equal share.
  */
-static inline void vt_chunk_begin(struct vt_chunk *c, uint8_t *mem, size_t bytes, uint64_t first_seq)
+static inline void vt_chunk_begin(struct vt_chunk *c, uint8_t *mem, size_t bytes,
+				  uint64_t first_seq)
 {
 	*c = (struct vt_chunk){ .first_seq = first_seq };
 	size_t share = bytes / VT_COL_COUNT;
@@ -387,9 +395,8 @@ static inline int vt_chunk_next(struct vt_chunk *c, struct vt_event *e)
 }
 
 /* One extent of a keyframe, at least 128 bytes of room; *prev_end is 0 before the first. */
-static inline __attribute__((always_inline)) void vt_codec_extent(struct vt_buf *b, bool put,
-								  struct vt_extent *x,
-								  uint64_t *prev_end)
+static inline __attribute__((always_inline)) void
+vt_codec_extent(struct vt_buf *b, bool put, struct vt_extent *x, uint64_t *prev_end)
 {
 	uint64_t v[10] = { 0 };
 	if (put) {

@@ -32,26 +32,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VT_MAGIC "VMTRAIL\n"
+#define VT_MAGIC          "VMTRAIL\n"
 #define VT_FORMAT_VERSION 1
-#define VT_HEADER_SIZE 4096
-#define VT_FRAME_MAGIC 0x46545456u /* "VTTF" */
-#define VT_TIME_UNIT_NS 32         /* resolution of times in event chunks */
-#define VT_MAX_RAW (16u << 20)     /* a frame unpacks to at most this */
+#define VT_HEADER_SIZE    4096
+#define VT_FRAME_MAGIC    0x46545456u /* "VTTF" */
+#define VT_TIME_UNIT_NS   64          /* resolution of times in event chunks */
+#define VT_MAX_RAW        (16u << 20) /* a frame unpacks to at most this */
 
 struct vt_trace_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t header_size; /* VT_HEADER_SIZE */
 	uint64_t frames_off;
-	uint64_t live_off;    /* 0: closed */
+	uint64_t live_off; /* 0: closed */
 	uint64_t live_size;
 	uint32_t journal_size;
-	uint32_t ring_slots;  /* a power of two */
-	uint32_t slot_size;   /* sizeof(struct vt_slot) */
+	uint32_t ring_slots; /* a power of two */
+	uint32_t slot_size;  /* sizeof(struct vt_slot) */
 	uint32_t pid;
 	uint64_t start_realtime_ns; /* wall clock at time 0 of the trace */
-	uint32_t crc;         /* vt_crc32 of the bytes above */
+	uint32_t crc;               /* vt_crc32 of the bytes above */
 	uint32_t pad;
 	/* From here on written while the process runs. */
 	_Atomic uint64_t frames_end;       /* file offset after the last committed frame */
@@ -77,7 +77,7 @@ struct vt_frame {
 	uint64_t ring_next; /* ring index of the first event not in this frame or an earlier one */
 	uint64_t first_seq; /* EVENTS: of its first event; KEYFRAME: of the next event */
 	uint32_t n_events;
-	uint32_t crc;       /* vt_crc32 of the bytes above and of the stored bytes */
+	uint32_t crc; /* vt_crc32 of the bytes above and of the stored bytes */
 };
 
 /* Why a snapshot was taken. */
@@ -118,8 +118,10 @@ struct vt_snapshot_head {
 /*
  * Definitions: in the journal and at the head of EVENTS frames. Each is a byte type, a varint
  * length, and that many bytes. Varints as in codec.h; str is a varint length and bytes.
- *   STACK   id, number of frames, then per frame zigzag(pc - previous pc); innermost first; the
- *           pcs are return addresses except frame 0 of a FAULT
+ *   STACK   id, number of frames, reference, shared, then zigzag(pc - previous pc) for the frames
+ *           that are its own, innermost first; its outermost shared frames are those of the stack
+ *           defined before with the id reference (0, and shared 0: none); the pcs are return
+ *           addresses except frame 0 of a FAULT
  *   FILE    id, enum vt_file_kind, dev (major << 20 | minor, as MKDEV), ino, str path
  *   THREAD  tid, str name (a later one for the same tid renames it)
  *   MODULE  file id, str build-id (raw bytes)
@@ -154,7 +156,7 @@ struct vt_slot {
 /* Head of the live region; the journal follows at VT_LIVE_HEAD bytes, then the ring. */
 #define VT_LIVE_HEAD 4096
 struct vt_live {
-	_Atomic uint64_t ring_head;    /* index of the next slot to be taken; the first is 1 */
+	_Atomic uint64_t ring_head; /* index of the next slot to be taken; the first is 1 */
 	uint8_t pad0[120];
 	_Atomic uint64_t journal_used; /* committed bytes of definitions */
 	/*

@@ -104,6 +104,8 @@ void make_stack(struct maker *m, uint32_t id, const uint64_t *pc, size_t n)
 
 	vt_put_varint(&b, id);
 	vt_put_varint(&b, n);
+	vt_put_varint(&b, 0);
+	vt_put_varint(&b, 0);
 	for (size_t i = 0; i < n; i++) {
 		vt_put_varint(&b, vt_zigzag((int64_t)(pc[i] - prev)));
 		prev = pc[i];
