@@ -30,8 +30,8 @@
 
 #define WINDOW      (128u << 10)
 #define STEP        (32u << 10) /* bytes that become usable at a time */
-#define LEVEL       3
-#define TYPICAL_RAW (128u << 10)
+#define LEVEL       4
+#define TYPICAL_RAW (64u << 10)
 
 /* Append to a path being built, with %p, %e and %n filled in. */
 static void expand(struct vt_text *t, const char *pattern, const char *exe, uint64_t counter)
@@ -362,8 +362,8 @@ static bool append(uint64_t *at, const void *data, size_t n)
 }
 
 /*
- * Set the compressor up in memory of ours, sized for chunks and not for streams: 0.4 MiB where the
- * level's default takes 1.3. Before recording starts.
+ * Set the compressor up in memory of ours, sized for chunks and not for streams: 1.0 MiB where the
+ * level's default takes 2.6. Before recording starts.
  */
 bool vt_store_init(void)
 {
