@@ -9,6 +9,7 @@
 #ifndef VMTRAIL_ANALYZER_ALLOC_H
 #define VMTRAIL_ANALYZER_ALLOC_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,6 +46,25 @@ static inline char *vt_strndup(const void *s, size_t n)
 	char *copy = vt_calloc(n + 1, 1);
 	memcpy(copy, s, n);
 	return copy;
+}
+
+/* A formatted string. */
+static inline __attribute__((format(printf, 1, 0))) char *vt_vformat(const char *format,
+								     va_list args)
+{
+	char *s;
+	if (vasprintf(&s, format, args) < 0)
+		vt_out_of_memory();
+	return s;
+}
+
+static inline __attribute__((format(printf, 1, 2))) char *vt_format(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	char *s = vt_vformat(format, args);
+	va_end(args);
+	return s;
 }
 
 /* Make room for one more object in an array that holds n of cap; returns the array. */

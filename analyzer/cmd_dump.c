@@ -169,15 +169,6 @@ static bool parse_seq(const char *option, const char *text, uint64_t *seq)
 	return false;
 }
 
-static bool parse_format(struct dump *d, const char *format)
-{
-	d->json = !strcmp(format, "json");
-	if (d->json || !strcmp(format, "text"))
-		return true;
-	vt_complain("--format: expected text or json, found %s", format);
-	return false;
-}
-
 /* The command line; -1: it is fine, else the exit status. */
 static int parse(struct dump *d, int argc, char **argv)
 {
@@ -199,7 +190,7 @@ static int parse(struct dump *d, int argc, char **argv)
 	while (ok && (c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
 		case FORMAT:
-			ok = parse_format(d, optarg);
+			ok = vt_parse_format(optarg, &d->json);
 			break;
 		case STACKS:
 			d->stacks = true;

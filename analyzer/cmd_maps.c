@@ -66,14 +66,7 @@ static void print_births(const struct maps *m)
 	const struct vt_extent *x = vt_model_first(&m->replay.model);
 
 	for (; x; x = vt_extent_next(x)) {
-		struct vt_vma piece = {
-			.start = x->start,
-			.end = x->end,
-			.pgoff = x->pgoff,
-			.flags = x->flags,
-			.file = x->file,
-			.special = x->special,
-		};
+		struct vt_vma piece = vt_extent_vma(x);
 		char birth[32];
 		snprintf(birth, sizeof(birth), "#%llu", (unsigned long long)x->birth);
 		printf("%-9s ", x->birth ? birth : "start");

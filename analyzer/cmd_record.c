@@ -214,7 +214,8 @@ static int become_command(const struct recording *r)
 	/* with --children=no the library records this process and no other */
 	char root[16];
 	snprintf(root, sizeof(root), "%d", (int)getpid());
-	bool ok = setenv("LD_PRELOAD", r->preload, 1) == 0 && setenv("VMTRAIL_ROOT", root, 1) == 0 &&
+	bool ok = setenv("LD_PRELOAD", r->preload, 1) == 0 &&
+		  setenv("VMTRAIL_ROOT", root, 1) == 0 &&
 		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0;
 	for (int id = 0; id < VT_OPTION_COUNT; id++)
 		if (id != VT_OPT_OUTPUT && r->value[id])

@@ -71,9 +71,8 @@ int vt_cmd_reuse(int argc, char **argv)
 						   optarg);
 			break;
 		case 'f':
-			json = strcmp(optarg, "json") == 0;
-			if (!json && strcmp(optarg, "text") != 0)
-				return vt_complain("--format=%s: expected text or json", optarg);
+			if (!vt_parse_format(optarg, &json))
+				return VT_EXIT_BAD;
 			break;
 		case 'h':
 			return print_help();

@@ -28,6 +28,15 @@ int vt_complain(const char *format, ...)
 	return VT_EXIT_BAD;
 }
 
+bool vt_parse_format(const char *text, bool *json)
+{
+	*json = strcmp(text, "json") == 0;
+	if (*json || strcmp(text, "text") == 0)
+		return true;
+	vt_complain("--format=%s: expected text or json", text);
+	return false;
+}
+
 struct vt_trace *vt_open_operand(int argc, char **argv)
 {
 	char *error;

@@ -13,6 +13,9 @@
 /* Print "vmtrail: MESSAGE" as one line on stderr; returns VT_EXIT_BAD. */
 int vt_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What --format=TEXT asks for: true and *json, or false after a complaint. */
+bool vt_parse_format(const char *text, bool *json);
+
 /*
  * The command's only operand, argv[optind] after getopt_long: the trace, opened; NULL after a
  * complaint when there is none, there are more, or it cannot be opened.

@@ -235,14 +235,7 @@ static void pend(struct vt_replay *r, uint64_t lo, uint64_t hi)
 /* Enter one extent of a keyframe. */
 static int put_extent(struct vt_replay *r, const struct vt_extent *x)
 {
-	struct vt_vma vma = {
-		.start = x->start,
-		.end = x->end,
-		.pgoff = x->pgoff,
-		.flags = x->flags,
-		.file = x->file,
-		.special = x->special,
-	};
+	struct vt_vma vma = vt_extent_vma(x);
 
 	return vt_model_put(&r->model, &vma, x->birth, x->stack);
 }

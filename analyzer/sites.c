@@ -264,8 +264,8 @@ const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay 
 		return NULL;
 	vt_code_refresh(&s->code, r);
 	for (uint32_t i = 0; i < stack->n; i++) {
-		const struct vt_module *m = vt_code_locate(
-		    &s->code, r, call_address(e, i, stack->pc[i]), &file, &offset);
+		const struct vt_module *m =
+		    vt_code_locate(&s->code, r, call_address(e, i, stack->pc[i]), &file, &offset);
 		if (m->role != VT_MODULE_RECORDER)
 			return m;
 	}

@@ -15,7 +15,8 @@
 
 struct vt_symbols;
 
-/* One source-level frame; an inlined call gives several, innermost first. Strings live as long as the table. */
+/* One source-level frame; an inlined call gives several, innermost first. Strings live as long as
+ * the table. */
 struct vt_symbol {
 	const char *function; /* demangled (C++, Rust), NULL: not known */
 	const char *file;     /* source file as in the debug info, NULL: not known */

@@ -24,14 +24,11 @@ static bool fail(struct vt_trace *t, char **error, uint64_t offset, const char *
 static bool fail(struct vt_trace *t, char **error, uint64_t offset, const char *format, ...)
 {
 	va_list args;
-	char *what;
 
 	va_start(args, format);
-	if (vasprintf(&what, format, args) < 0)
-		vt_out_of_memory();
+	char *what = vt_vformat(format, args);
 	va_end(args);
-	if (asprintf(error, "%s: offset 0x%llx: %s", t->path, (unsigned long long)offset, what) < 0)
-		vt_out_of_memory();
+	*error = vt_format("%s: offset 0x%llx: %s", t->path, (unsigned long long)offset, what);
 	free(what);
 	return false;
 }

@@ -54,27 +54,21 @@ uint32_t vt_crc32_fast(uint32_t crc, const void *data, size_t n)
 void vt_trace_damaged(struct vt_trace *t, uint64_t offset, const char *format, ...)
 {
 	va_list args;
-	char *what;
 
 	va_start(args, format);
-	if (vasprintf(&what, format, args) < 0)
-		vt_out_of_memory();
+	char *what = vt_vformat(format, args);
 	va_end(args);
 	free(t->damage);
-	if (asprintf(&t->damage, "%s: offset 0x%llx: %s", t->path, (unsigned long long)offset,
-		     what) < 0)
-		vt_out_of_memory();
+	t->damage = vt_format("%s: offset 0x%llx: %s", t->path, (unsigned long long)offset, what);
 	free(what);
 }
 
 void vt_frame_damaged(struct vt_trace *t, const struct vt_frame_ref *ref, const char *format, ...)
 {
 	va_list args;
-	char *what;
 
 	va_start(args, format);
-	if (vasprintf(&what, format, args) < 0)
-		vt_out_of_memory();
+	char *what = vt_vformat(format, args);
 	va_end(args);
 	vt_trace_damaged(t, ref->at, "frame %llu: %s", (unsigned long long)ref->head.number, what);
 	free(what);

@@ -34,14 +34,11 @@ static bool fail(struct seal *s, const char *format, ...) __attribute__((format(
 static bool fail(struct seal *s, const char *format, ...)
 {
 	va_list args;
-	char *what;
 
 	va_start(args, format);
-	if (vasprintf(&what, format, args) < 0)
-		vt_out_of_memory();
+	char *what = vt_vformat(format, args);
 	va_end(args);
-	if (asprintf(s->error, "%s: %s", s->trace->path, what) < 0)
-		vt_out_of_memory();
+	*s->error = vt_format("%s: %s", s->trace->path, what);
 	free(what);
 	return false;
 }

@@ -92,7 +92,7 @@ enum vt_kind {
 #define VT_KIND_ENUM(e, ...) VT_##e,
 	VT_KINDS(VT_KIND_ENUM)
 #undef VT_KIND_ENUM
-		VT_KIND_COUNT
+	    VT_KIND_COUNT
 };
 
 struct vt_kind_info {
@@ -104,11 +104,11 @@ extern const struct vt_kind_info vt_kinds[VT_KIND_COUNT];
 
 /* vt_event.flags: where the call came from and what is known of it. */
 enum {
-	VT_EV_OWN = 1 << 0,     /* made by the recorder for itself */
-	VT_EV_INNER = 1 << 1,   /* seen at libc's or the loader's own system call site */
-	VT_EV_RAW = 1 << 2,     /* made through syscall() */
-	VT_EV_LATE = 1 << 3,    /* its place in the order is not certain: entered after a long wait */
-	VT_EV_UNDONE = 1 << 4,  /* announced, but the process ended before the result was stored */
+	VT_EV_OWN = 1 << 0,   /* made by the recorder for itself */
+	VT_EV_INNER = 1 << 1, /* seen at libc's or the loader's own system call site */
+	VT_EV_RAW = 1 << 2,   /* made through syscall() */
+	VT_EV_LATE = 1 << 3,  /* its place in the order is not certain: entered after a long wait */
+	VT_EV_UNDONE = 1 << 4, /* announced, but the process ended before the result was stored */
 	VT_EV_SHARED_VM = 1 << 5, /* made by a vfork child or another task that shares the memory */
 	VT_EV_FD_KNOWN = 1 << 6,  /* equal file ids mean one open file description (see model.h) */
 	VT_EV_FD_RDONLY = 1 << 7, /* mmap: the descriptor was not open for writing */
@@ -119,7 +119,7 @@ enum vt_unseen {
 	VT_UNSEEN_CHANGE,       /* a change nobody saw: an inline system call, another process */
 	VT_UNSEEN_STACK_GROWTH, /* the kernel grew a stack */
 	VT_UNSEEN_BEFORE_START, /* settled at the first snapshot */
-	VT_UNSEEN_ORDER,        /* calls that overlapped in time: the kernel's view tells which won */
+	VT_UNSEEN_ORDER, /* calls that overlapped in time: the kernel's view tells which won */
 };
 
 /*
@@ -131,14 +131,14 @@ struct vt_event {
 	uint64_t begin_ns; /* just before the system call */
 	uint64_t dur_ns;   /* the system call's duration as seen from user space */
 	uint64_t a[VT_MAX_ARGS];
-	int64_t ret;       /* what the kernel returned: a value, an address or -errno */
-	uint64_t aux;      /* enum vt_unseen for the unseen kinds, else 0 */
-	uint32_t file;     /* file id of a file mapping (struct vt_file), 0: none */
-	uint32_t stack;    /* stack id, 0: none recorded */
-	uint32_t tid;      /* kernel thread id */
-	uint32_t span;     /* how many events took their place while this call was under way */
-	uint8_t kind;      /* enum vt_kind */
-	uint8_t flags;     /* VT_EV_* */
+	int64_t ret;    /* what the kernel returned: a value, an address or -errno */
+	uint64_t aux;   /* enum vt_unseen for the unseen kinds, else 0 */
+	uint32_t file;  /* file id of a file mapping (struct vt_file), 0: none */
+	uint32_t stack; /* stack id, 0: none recorded */
+	uint32_t tid;   /* kernel thread id */
+	uint32_t span;  /* how many events took their place while this call was under way */
+	uint8_t kind;   /* enum vt_kind */
+	uint8_t flags;  /* VT_EV_* */
 };
 
 /* Whether a return value is the kernel's way to say -errno. */

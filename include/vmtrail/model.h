@@ -18,24 +18,48 @@
 #include <vmtrail/event.h>
 
 #define VT_PAGE_SHIFT 12
-#define VT_PAGE_SIZE (1UL << VT_PAGE_SHIFT)
+#define VT_PAGE_SIZE  (1UL << VT_PAGE_SHIFT)
 
 /* Area flags: the kernel's VM_* of the same name, in our own numbering (part of keyframes). */
 #define VT_VM_FLAGS(X)                                                                             \
-	X(READ, "rd") X(WRITE, "wr") X(EXEC, "ex") X(SHARED, "sh")                                 \
-	X(MAYREAD, "mr") X(MAYWRITE, "mw") X(MAYEXEC, "me") X(MAYSHARE, "ms")                      \
-	X(GROWSDOWN, "gd") X(PFNMAP, "pf") X(LOCKED, "lo") X(IO, "io")                             \
-	X(SEQ_READ, "sr") X(RAND_READ, "rr") X(DONTCOPY, "dc") X(DONTEXPAND, "de")                 \
-	X(ACCOUNT, "ac") X(NORESERVE, "nr") X(HUGETLB, "ht") X(SYNC, "sf")                         \
-	X(WIPEONFORK, "wf") X(DONTDUMP, "dd") X(MIXEDMAP, "mm") X(HUGEPAGE, "hg")                  \
-	X(NOHUGEPAGE, "nh") X(MERGEABLE, "mg") X(UFFD_MISSING, "um") X(UFFD_WP, "uw")              \
-	X(UFFD_MINOR, "ui") X(SEALED, "sl") X(DROPPABLE, "dp") X(LOCKONFAULT, "lf")
+	X(READ, "rd")                                                                              \
+	X(WRITE, "wr")                                                                             \
+	X(EXEC, "ex")                                                                              \
+	X(SHARED, "sh")                                                                            \
+	X(MAYREAD, "mr")                                                                           \
+	X(MAYWRITE, "mw")                                                                          \
+	X(MAYEXEC, "me")                                                                           \
+	X(MAYSHARE, "ms")                                                                          \
+	X(GROWSDOWN, "gd")                                                                         \
+	X(PFNMAP, "pf")                                                                            \
+	X(LOCKED, "lo")                                                                            \
+	X(IO, "io")                                                                                \
+	X(SEQ_READ, "sr")                                                                          \
+	X(RAND_READ, "rr")                                                                         \
+	X(DONTCOPY, "dc")                                                                          \
+	X(DONTEXPAND, "de")                                                                        \
+	X(ACCOUNT, "ac")                                                                           \
+	X(NORESERVE, "nr")                                                                         \
+	X(HUGETLB, "ht")                                                                           \
+	X(SYNC, "sf")                                                                              \
+	X(WIPEONFORK, "wf")                                                                        \
+	X(DONTDUMP, "dd")                                                                          \
+	X(MIXEDMAP, "mm")                                                                          \
+	X(HUGEPAGE, "hg")                                                                          \
+	X(NOHUGEPAGE, "nh")                                                                        \
+	X(MERGEABLE, "mg")                                                                         \
+	X(UFFD_MISSING, "um")                                                                      \
+	X(UFFD_WP, "uw")                                                                           \
+	X(UFFD_MINOR, "ui")                                                                        \
+	X(SEALED, "sl")                                                                            \
+	X(DROPPABLE, "dp")                                                                         \
+	X(LOCKONFAULT, "lf")
 
 enum vt_vm_flag_bit {
 #define VT_VM_BIT(n, s) VT_VM_##n##_BIT,
 	VT_VM_FLAGS(VT_VM_BIT)
 #undef VT_VM_BIT
-		VT_VM_FLAG_COUNT
+	    VT_VM_FLAG_COUNT
 };
 #define VT_VM(n) (1ULL << VT_VM_##n##_BIT)
 
@@ -50,22 +74,22 @@ enum vt_boundary {
 struct vt_extent {
 	struct vt_extent *left, *right;
 	uintptr_t parent_color;
-	uint64_t start, end;     /* bytes, page aligned, end excluded */
-	uint64_t subtree_gap;    /* largest unmapped gap before any extent of this subtree, bytes */
-	uint64_t pgoff;          /* offset into the file, or the virtual page number, in pages */
-	uint64_t birth;          /* vt_event.seq of the call that mapped it; 0: there at the start */
-	uint32_t flags;          /* VT_VM() bits */
-	uint32_t file;           /* file id, 0: anonymous */
-	uint32_t stack;          /* stack id of the birth */
-	uint32_t anon;           /* what is known of its area's anon_vma; model's own */
-	uint32_t identity;       /* whose unknowns it shares: open file, hidden flags; model's own */
-	uint32_t gap;            /* unmapped pages right before it; UINT32_MAX: more than fit */
-	uint16_t policy;         /* memory policy id, 0: the default */
-	uint16_t name;           /* PR_SET_VMA name id, 0: none */
-	uint8_t boundary;        /* enum vt_boundary with the extent before it */
+	uint64_t start, end;  /* bytes, page aligned, end excluded */
+	uint64_t subtree_gap; /* largest unmapped gap before any extent of this subtree, bytes */
+	uint64_t pgoff;       /* offset into the file, or the virtual page number, in pages */
+	uint64_t birth;       /* vt_event.seq of the call that mapped it; 0: there at the start */
+	uint32_t flags;       /* VT_VM() bits */
+	uint32_t file;        /* file id, 0: anonymous */
+	uint32_t stack;       /* stack id of the birth */
+	uint32_t anon;        /* what is known of its area's anon_vma; model's own */
+	uint32_t identity;    /* whose unknowns it shares: open file, hidden flags; model's own */
+	uint32_t gap;         /* unmapped pages right before it; UINT32_MAX: more than fit */
+	uint16_t policy;      /* memory policy id, 0: the default */
+	uint16_t name;        /* PR_SET_VMA name id, 0: none */
+	uint8_t boundary;     /* enum vt_boundary with the extent before it */
 	uint8_t pkey;
-	uint8_t own;             /* belongs to the recorder */
-	uint8_t special;         /* enum vt_special */
+	uint8_t own;     /* belongs to the recorder */
+	uint8_t special; /* enum vt_special */
 };
 
 /* What the kernel prints in brackets, known from the snapshot's path. */
@@ -82,10 +106,10 @@ enum vt_special {
 /* One vm_area_struct as /proc/PID/maps shows it; also how a snapshot enters the model. */
 struct vt_vma {
 	uint64_t start, end;
-	uint64_t pgoff;      /* pages; 0 for anonymous memory */
-	uint32_t flags;      /* READ WRITE EXEC SHARED from maps; more where smaps was read */
-	uint32_t file;       /* file id, 0: anonymous */
-	uint8_t special;     /* enum vt_special */
+	uint64_t pgoff;       /* pages; 0 for anonymous memory */
+	uint32_t flags;       /* READ WRITE EXEC SHARED from maps; more where smaps was read */
+	uint32_t file;        /* file id, 0: anonymous */
+	uint8_t special;      /* enum vt_special */
 	uint8_t undetermined; /* of the boundary with the area before; for vt_model_put: of both */
 };
 
@@ -96,14 +120,15 @@ struct vt_totals {
 	uint64_t map_count;    /* areas, taking every undetermined boundary as merged */
 	uint64_t undetermined; /* undetermined boundaries: map_count is at most this much higher */
 	uint64_t extents;
-	uint64_t hugetlb;      /* pages of huge page mappings, not in committed */
+	uint64_t hugetlb;          /* pages of huge page mappings, not in committed */
 	uint64_t committed_unsure; /* of committed, pages that may not be charged (untouched) */
 	uint64_t locked_unsure; /* locked_vm may be that much higher (MREMAP_DONTUNMAP, touched?) */
 };
 
-/* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends. */
+/* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends.
+ */
 struct vt_memory {
-	void *(*alloc)(void *ctx, size_t bytes); /* zeroed; NULL: no more */
+	void *(*alloc)(void *ctx, size_t bytes);        /* zeroed; NULL: no more */
 	void (*free)(void *ctx, void *p, size_t bytes); /* may be NULL */
 	void *ctx;
 };
@@ -116,10 +141,10 @@ struct vt_model_config {
 	uint64_t mmap_min_addr;  /* vm.mmap_min_addr */
 	bool bottomup;           /* legacy layout */
 	bool thp_align;          /* the kernel aligns large anonymous placements to huge pages */
-	bool thp_always;         /* transparent huge pages on for every mapping: reads may set anon_vma */
+	bool thp_always; /* transparent huge pages on for every mapping: reads may set anon_vma */
 	uint64_t max_map_count;
 	uint64_t rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock; /* bytes; UINT64_MAX none */
-	uint64_t stack_guard_gap; /* bytes */
+	uint64_t stack_guard_gap;                                      /* bytes */
 	uint64_t start_brk, brk;
 	uint8_t overcommit_memory; /* vm.overcommit_memory: 2 makes MAP_NORESERVE mean nothing */
 };
@@ -146,18 +171,20 @@ typedef void (*vt_piece_fn)(void *ctx, const struct vt_event *ev, const struct v
 enum {
 	VT_CONTRA_OVERLAP = 1 << 0, /* a place the kernel chose holds live extents here */
 	VT_CONTRA_MISSING = 1 << 1, /* the call succeeded through memory not mapped here */
-	VT_CONTRA_FAILED = 1 << 2,  /* the kernel refused what should have worked here, or the reverse */
-	VT_CONTRA_BRK = 1 << 3,     /* brk's result does not follow from the model's brk */
+	VT_CONTRA_FAILED =
+	    1 << 2, /* the kernel refused what should have worked here, or the reverse */
+	VT_CONTRA_BRK = 1 << 3, /* brk's result does not follow from the model's brk */
 };
 
 /* What applying one event did. */
 struct vt_effect {
-	uint32_t contradiction; /* VT_CONTRA_*: the range below should be read again from the kernel */
-	uint64_t lo, hi;        /* the range that the event touched (mremap: hull of old place) */
-	uint64_t lo2, hi2;      /* mremap's new place, else empty */
-	uint64_t destroyed;     /* live bytes that a forced placement clobbered */
-	uint32_t merges;        /* boundaries that became merged */
-	uint32_t splits;        /* boundaries that became split inside what was one area */
+	uint32_t
+	    contradiction;  /* VT_CONTRA_*: the range below should be read again from the kernel */
+	uint64_t lo, hi;    /* the range that the event touched (mremap: hull of old place) */
+	uint64_t lo2, hi2;  /* mremap's new place, else empty */
+	uint64_t destroyed; /* live bytes that a forced placement clobbered */
+	uint32_t merges;    /* boundaries that became merged */
+	uint32_t splits;    /* boundaries that became split inside what was one area */
 };
 
 struct vt_model {
@@ -168,18 +195,18 @@ struct vt_model {
 	struct vt_totals totals;
 	vt_piece_fn observe;
 	void *observe_ctx;
-	uint8_t *file_kinds;  /* enum vt_file_kind by file id */
+	uint8_t *file_kinds; /* enum vt_file_kind by file id */
 	uint32_t file_cap;
-	uint32_t def_flags;   /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
+	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;
 	uint32_t next_identity;
-	uint32_t personality; /* as personality(2) last set it */
-	void *slabs;          /* memory that extents are carved from */
+	uint32_t personality;     /* as personality(2) last set it */
+	void *slabs;              /* memory that extents are carved from */
 	struct vt_extent *recent; /* where the last search ended: the next one often does, too */
 	uint32_t *segment_pages; /* size of System V segments by file id; NULL: none attached yet */
 	uint32_t segment_cap;
-	bool forked;          /* the process has forked, or was forked: anon_vma chains may be shared */
-	bool broken;          /* memory ran out: the model no longer follows */
+	bool forked; /* the process has forked, or was forked: anon_vma chains may be shared */
+	bool broken; /* memory ran out: the model no longer follows */
 };
 
 /*
@@ -253,6 +280,17 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x);
  */
 uint32_t vt_extent_unsure_flags(const struct vt_extent *x);
 
+/* One extent as an area of its own, with its own offset. */
+static inline struct vt_vma vt_extent_vma(const struct vt_extent *x)
+{
+	return (struct vt_vma){ .start = x->start,
+				.end = x->end,
+				.pgoff = x->pgoff,
+				.flags = x->flags,
+				.file = x->file,
+				.special = x->special };
+}
+
 /*
  * Walk the areas: fills vma with the one that begins at x (x must begin an area: the first extent,
  * or one whose boundary is not MERGED; undetermined counts as merged and sets vma->undetermined of
@@ -265,7 +303,7 @@ struct vt_extent *vt_model_vma(const struct vt_model *m, struct vt_extent *x, st
  * hint) with these mmap flags and file; vt_unmapped_area and kin. Returns the address, or
  * (uint64_t)-ENOMEM.
  */
-uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len,
-			      uint64_t pgoff, uint64_t mmap_flags, uint32_t file);
+uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
+			      uint64_t mmap_flags, uint32_t file);
 
 #endif
