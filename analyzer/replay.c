@@ -232,14 +232,6 @@ static void pend(struct vt_replay *r, uint64_t lo, uint64_t hi)
 	r->pending[r->n_pending++] = (struct vt_range){ lo, hi };
 }
 
-/* Enter one extent of a keyframe. */
-static int put_extent(struct vt_replay *r, const struct vt_extent *x)
-{
-	struct vt_vma vma = vt_extent_vma(x);
-
-	return vt_model_put(&r->model, &vma, x->birth, x->stack);
-}
-
 /*
  * A keyframe counts only before anything else has filled the model: later ones show what the
  * replay knows. It is a forked child's, whose areas share anon_vmas in ways that no call shows.
@@ -248,27 +240,16 @@ static int put_extent(struct vt_replay *r, const struct vt_extent *x)
 static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 {
 	const struct vt_extent *x = item->extents;
-	size_t n = 0;
-	uint64_t settled;
 	int rc = 0;
 
 	if (r->started)
 		return 0;
-	struct vt_vma *areas = vt_calloc(item->n_extents, sizeof(*areas));
 	r->model.forked = true;
 	for (size_t i = 0; !rc && i < item->n_extents; i++) {
-		rc = put_extent(r, &x[i]);
-		bool touches = i && x[i].start == x[i - 1].end;
-		if (touches && x[i].boundary == VT_BOUNDARY_UNDETERMINED)
+		rc = vt_model_restore(&r->model, &x[i]);
+		if (x[i].boundary == VT_BOUNDARY_UNDETERMINED)
 			pend(r, x[i].start, x[i].start + 1);
-		if (touches && x[i].boundary == VT_BOUNDARY_MERGED)
-			areas[n - 1].end = x[i].end;
-		else
-			areas[n++] = (struct vt_vma){ .start = x[i].start, .end = x[i].end };
 	}
-	if (!rc && n)
-		vt_model_settle(&r->model, areas, n, NULL, 0, &settled);
-	free(areas);
 	r->started = true;
 	return rc;
 }
