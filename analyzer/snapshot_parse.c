@@ -62,25 +62,6 @@ static bool permissions(const char **s, const char *end, uint32_t *flags)
 	return true;
 }
 
-static enum vt_special special_of(const char *name)
-{
-	static const struct {
-		const char *name;
-		enum vt_special special;
-	} known[] = {
-		{ "[heap]", VT_SPECIAL_HEAP },        { "[stack]", VT_SPECIAL_STACK },
-		{ "[vdso]", VT_SPECIAL_VDSO },        { "[vvar]", VT_SPECIAL_VVAR },
-		{ "[vvar_vclock]", VT_SPECIAL_VVAR }, { "[vsyscall]", VT_SPECIAL_VSYSCALL },
-	};
-
-	if (name[0] != '[' || !strncmp(name, "[anon:", 6) || !strncmp(name, "[anon_shmem:", 12))
-		return VT_SPECIAL_NONE;
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (!strcmp(name, known[i].name))
-			return known[i].special;
-	return VT_SPECIAL_OTHER;
-}
-
 /* Read one line into vmas[i], names[i], dev[i], ino[i]. */
 static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t i, const char *line,
 			      const char *end)
@@ -114,7 +95,7 @@ static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t 
 	s->names[i] = vt_strndup(line, (size_t)(end - line));
 	s->dev[i] = major << 20 | minor;
 	v->pgoff = offset >> VT_PAGE_SHIFT;
-	v->special = (uint8_t)special_of(s->names[i]);
+	v->special = (uint8_t)vt_special_of(s->names[i]);
 	if (s->dev[i] || s->ino[i])
 		v->file =
 		    vt_defs_file_id(t, s->dev[i], s->ino[i], s->names[i], v->flags & VT_VM(SHARED));

@@ -16,19 +16,19 @@ long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t o
 {
 	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr,  len,          (uint64_t)prot,
 					  (uint64_t)flags, (uint64_t)fd, off };
-	return vt_own_call(VT_MMAP, SYS_mmap, a, fd < 0 ? 0 : vt.own_file);
+	return vt_own_call(VT_MMAP, SYS_mmap, a);
 }
 
 long vt_own_munmap(void *addr, size_t len)
 {
 	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)addr, len };
-	return vt_own_call(VT_MUNMAP, SYS_munmap, a, 0);
+	return vt_own_call(VT_MUNMAP, SYS_munmap, a);
 }
 
 long vt_own_madvise(void *p, size_t len, int advice)
 {
 	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)p, len, (uint64_t)advice };
-	return vt_own_call(VT_MADVISE, SYS_madvise, a, 0);
+	return vt_own_call(VT_MADVISE, SYS_madvise, a);
 }
 
 /*

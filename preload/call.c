@@ -80,11 +80,6 @@ static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t f
 	s->flags = p->flags | flags;
 }
 
-static inline void done(struct vt_slot *s, uint64_t index)
-{
-	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
-}
-
 /* Take a slot, waiting for room where many others took theirs since we looked. NULL: it is lost. */
 static struct vt_slot *claim(uint64_t *index)
 {
@@ -113,7 +108,7 @@ static uint64_t commit(struct vt_pending *p, uint8_t flags, long ret, uint64_t s
 	s->ret = ret;
 	s->end_tick = end;
 	s->span = (uint32_t)(index - seen);
-	done(s, index);
+	vt_slot_done(s, index);
 	return index;
 }
 
@@ -137,12 +132,12 @@ static void abandon(struct vt_pending *p)
 		   ((state & 3) == VT_SLOT_BEGUN || (state & 3) == VT_SLOT_FINISHING)) {
 		s->flags |= VT_EV_UNDONE;
 		s->ret = 0;
-		done(s, p->index);
+		vt_slot_done(s, p->index);
 	} else if (state >> 2 < p->index) { /* taken, and left before it was filled */
 		fill(s, p, VT_EV_UNDONE);
 		s->ret = 0;
 		s->end_tick = p->begin;
-		done(s, p->index);
+		vt_slot_done(s, p->index);
 	}
 	clear(p);
 }
@@ -197,7 +192,7 @@ static long releasing(struct vt_pending *p, const struct call *c)
 	s->ret = ret;
 	s->end_tick = end;
 	s->span = (uint32_t)(head() - index - 1);
-	done(s, index);
+	vt_slot_done(s, index);
 	return ret;
 }
 

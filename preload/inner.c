@@ -64,10 +64,10 @@ static void before_sandbox(void)
 	vt_unlock();
 }
 
-static long prctl_call(long a, long b, long c, long d, long e, long f)
+static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, long f)
 {
 	if (a == PR_SET_VMA || a == PR_SET_MM)
-		return vt_call(VT_PRCTL, VT_EV_INNER, SYS_prctl, a, b, c, d, e, f);
+		return vt_call(VT_PRCTL, flags, SYS_prctl, a, b, c, d, e, f);
 	if (a == PR_SET_SECCOMP)
 		before_sandbox();
 	if (a == PR_SET_NAME)
@@ -75,15 +75,15 @@ static long prctl_call(long a, long b, long c, long d, long e, long f)
 	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
 }
 
-/* A system call of number nr made at a redirected site, or through syscall(). */
-long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
+/* A system call of number nr, one of ours, made where flags tells: VT_EV_INNER or VT_EV_RAW. */
+long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f)
 {
 	uint8_t known = vt_known[nr];
 	if (vt_likely(known != NOT_RECORDED))
-		return vt_call(known - 1, VT_EV_INNER, nr, a, b, c, d, e, f);
+		return vt_call(known - 1, flags, nr, a, b, c, d, e, f);
 	switch (nr) {
 	case SYS_prctl:
-		return prctl_call(a, b, c, d, e, f);
+		return prctl_call(flags, a, b, c, d, e, f);
 	case SYS_seccomp:
 		before_sandbox();
 		break;
@@ -94,6 +94,12 @@ long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
 		vt_before_exec();
 	}
 	return vt_sys6(nr, a, b, c, d, e, f);
+}
+
+/* Made at a redirected site. */
+long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
+{
+	return vt_known_call(VT_EV_INNER, nr, a, b, c, d, e, f);
 }
 
 #if defined(__x86_64__)

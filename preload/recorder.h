@@ -96,7 +96,7 @@ struct vt_recorder {
 	uint8_t *chunk_mem, *raw, *packed;
 	size_t chunk_bytes, raw_bytes, packed_bytes;
 	void *zstd;
-	uint64_t next_seq, events_in_chunk_from_ring;
+	uint64_t next_seq;
 	uint64_t frame_number;
 	uint8_t *journal;
 	size_t journal_size;
@@ -108,12 +108,11 @@ struct vt_recorder {
 	int fd;        /* of the trace, until it is published */
 	bool nameless; /* it has no name yet */
 	bool store_full;
-	uint32_t own_file; /* file id of the trace itself */
 	char path[4096];   /* of the trace */
 	uint64_t start_ns; /* CLOCK_MONOTONIC at time 0 */
 	uint64_t sync_tick, sync_ns, last_tick, last_ns;
 	uint32_t snapshots;
-	uint64_t snapshot_served, next_interval, heal_not_before, heal_cost;
+	uint64_t snapshot_served, next_interval, heal_not_before;
 	bool heal_wanted;
 	bool single; /* no other thread can be there: the constructor, a fresh child */
 	struct vt_pending *threads,
@@ -149,13 +148,18 @@ long vt_own_munmap(void *addr, size_t len);
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index);
 void vt_slot_begin(struct vt_slot *s, uint64_t index);
 bool vt_slot_finish(struct vt_slot *s, uint64_t index);
-long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file);
+static inline void vt_slot_done(struct vt_slot *s, uint64_t index)
+{
+	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
+}
+long vt_own_call(uint8_t kind, long nr, const uint64_t *a);
 void vt_push(uint8_t kind, const uint64_t *a, long ret);
 
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 void vt_call_abandon(void);
 bool vt_call_under_way(uint64_t before);
+long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
 /* stack.c */

@@ -60,7 +60,7 @@ static void done(struct vt_slot *s, uint64_t index, long ret)
 {
 	s->ret = ret;
 	s->end_tick = vt_tick();
-	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
+	vt_slot_done(s, index);
 }
 
 static struct vt_slot *claim(uint64_t *index)
@@ -77,7 +77,7 @@ static struct vt_slot *claim(uint64_t *index)
  * A system call that the recorder makes for itself, entered as such: a release before it is made,
  * anything else after it. Returns what the kernel returned.
  */
-long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file)
+long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 {
 	struct vt_slot *s = NULL;
 	uint64_t index = 0, begin = vt_tick();
@@ -88,10 +88,8 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a, uint32_t file)
 	}
 	long ret =
 	    vt_sys6(nr, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5]);
-	if (!releases && !vt_is_error(ret) && (s = claim(&index))) {
+	if (!releases && !vt_is_error(ret) && (s = claim(&index)))
 		fill(s, kind, VT_EV_OWN, a, begin);
-		s->file = file;
-	}
 	if (s && (!releases || vt_slot_finish(s, index)))
 		done(s, index, ret);
 	return ret;

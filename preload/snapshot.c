@@ -42,7 +42,6 @@ static struct {
 	uint16_t part;
 	uint64_t end;      /* of the last area seen */
 	uint64_t end_tick; /* when the reading of maps ended */
-	unsigned threads;  /* of the process, this task included */
 	char line[4400];
 	size_t line_len;
 	char text[sizeof(struct vt_snapshot_head) + PIECE];
@@ -52,22 +51,6 @@ static struct {
 	size_t n_flux;
 	bool flux_overflow;
 } snap;
-
-static uint8_t special_of(const char *path)
-{
-	static const struct {
-		const char *name;
-		uint8_t special;
-	} table[] = {
-		{ "[heap]", VT_SPECIAL_HEAP },        { "[stack]", VT_SPECIAL_STACK },
-		{ "[vdso]", VT_SPECIAL_VDSO },        { "[vvar]", VT_SPECIAL_VVAR },
-		{ "[vvar_vclock]", VT_SPECIAL_VVAR }, { "[vsyscall]", VT_SPECIAL_VSYSCALL },
-	};
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
-		if (!strcmp(path, table[i].name))
-			return table[i].special;
-	return *path == '[' && strncmp(path, "[anon", 5) ? VT_SPECIAL_OTHER : VT_SPECIAL_NONE;
-}
 
 /* One line of maps. */
 static bool parse(const char *p, struct area *a)
@@ -92,7 +75,7 @@ static bool parse(const char *p, struct area *a)
 	while (*p == ' ')
 		p++;
 	a->path = p;
-	a->special = special_of(p);
+	a->special = (uint8_t)vt_special_of(p);
 	return true;
 }
 
@@ -251,15 +234,6 @@ static void store_piece(uint8_t what, size_t n, bool last)
 		snap.failed = true;
 }
 
-static unsigned count_threads(const char *status, size_t n)
-{
-	const char *p = memmem(status, n, "\nThreads:\t", 10);
-	if (!p)
-		return 0;
-	p += 10;
-	return (unsigned)vt_scan_dec(&p);
-}
-
 /* Read one file to its end, storing it piece by piece. */
 static bool read_one(const char *path, uint8_t what, bool last)
 {
@@ -281,8 +255,6 @@ static bool read_one(const char *path, uint8_t what, bool last)
 		}
 		if (what == VT_SNAP_MAPS)
 			lines(text, n);
-		else if (what == VT_SNAP_STATUS)
-			snap.threads = count_threads(text, n);
 		if (n || last)
 			store_piece(what, n, last && !more);
 	}

@@ -327,7 +327,7 @@ static bool slide(void)
 	if (off + vt.window_size > vt.frames_limit)
 		return false;
 	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
-	long p = vt_own_call(VT_MREMAP, SYS_mremap, a, vt.own_file);
+	long p = vt_own_call(VT_MREMAP, SYS_mremap, a);
 	if (vt_is_error(p))
 		return false;
 	vt_own_madvise((void *)p, vt.window_size, MADV_RANDOM);

@@ -226,6 +226,6 @@ __attribute__((visibility("hidden"))) long vt_syscall_known(long nr, long a, lon
 							    long e, long f);
 long vt_syscall_known(long nr, long a, long b, long c, long d, long e, long f)
 {
-	return result(vt_inner(nr, a, b, c, d, e, f));
+	return result(vt_known_call(VT_EV_RAW, nr, a, b, c, d, e, f));
 }
 #endif

@@ -103,6 +103,9 @@ enum vt_special {
 	VT_SPECIAL_OTHER,
 };
 
+/* Which special area the last column of a line of maps names; "[anon:...]" is none. */
+enum vt_special vt_special_of(const char *name);
+
 /* One vm_area_struct as /proc/PID/maps shows it; also how a snapshot enters the model. */
 struct vt_vma {
 	uint64_t start, end;

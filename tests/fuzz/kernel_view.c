@@ -80,22 +80,6 @@ static uint64_t number(const char **p, unsigned base)
 	}
 }
 
-static uint8_t special_of(const char *path)
-{
-	static const struct {
-		const char *name;
-		uint8_t special;
-	} table[] = {
-		{ "[heap]", VT_SPECIAL_HEAP },         { "[stack]", VT_SPECIAL_STACK },
-		{ "[vdso]", VT_SPECIAL_VDSO },         { "[vvar", VT_SPECIAL_VVAR },
-		{ "[vsyscall]", VT_SPECIAL_VSYSCALL }, { "[", VT_SPECIAL_OTHER },
-	};
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
-		if (strncmp(path, table[i].name, strlen(table[i].name)) == 0)
-			return table[i].special;
-	return VT_SPECIAL_NONE;
-}
-
 /* "start-end rwxp offset major:minor inode   path" */
 static struct kernel_area parse_line(const char *p)
 {
@@ -117,7 +101,7 @@ static struct kernel_area parse_line(const char *p)
 	k.ino = number(&p, 10);
 	while (*p == ' ')
 		p++;
-	k.special = special_of(p);
+	k.special = (uint8_t)vt_special_of(p);
 	if (!k.dev && !k.ino)
 		k.offset = 0;
 	return k;
