@@ -101,7 +101,10 @@ static struct kernel_area parse_line(const char *p)
 	k.ino = number(&p, 10);
 	while (*p == ' ')
 		p++;
-	k.special = (uint8_t)vt_special_of(p);
+	char name[32] = "";
+	size_t len = strcspn(p, "\n");
+	memcpy(name, p, len < sizeof(name) ? len : sizeof(name) - 1);
+	k.special = (uint8_t)vt_special_of(name);
 	if (!k.dev && !k.ino)
 		k.offset = 0;
 	return k;
