@@ -170,6 +170,54 @@ enum vt_piece_fate {
 typedef void (*vt_piece_fn)(void *ctx, const struct vt_event *ev, const struct vt_extent *x,
 			    uint64_t start, uint64_t end, enum vt_piece_fate fate);
 
+/*
+ * Why the kernel keeps two neighbours apart: the first of its conditions that they do not meet
+ * (is_mergeable_vma, can_vma_merge_before and _after, can_vma_merge_right). Those from HIDDEN on
+ * are no refusal for certain: something that no call shows decides.
+ */
+#define VT_APARTS(X)                                                                               \
+	X(NOT, "one area")                                                                         \
+	X(SPECIAL, "special") /* VM_SPECIAL: the area is never merged */                           \
+	X(POLICY, "policy")   /* memory policy */                                                  \
+	X(FLAGS, "flags")     /* area flags other than those below */                              \
+	X(PKEY, "protection key")                                                                  \
+	X(SEALED, "sealed")             /* VM_SEALED alone */                                      \
+	X(USERFAULTFD, "userfaultfd")   /* registered otherwise */                                 \
+	X(FILE, "file")                 /* another file, another opening of it, or none */         \
+	X(CLOSE, "close operation")     /* a System V segment's area cannot be merged away */      \
+	X(NAME, "name")                 /* PR_SET_VMA */                                           \
+	X(OFFSET, "offset")             /* the file's offsets do not continue */                   \
+	X(ANON_VMA, "anon_vma")         /* both have one and they differ (or one, before 6.16) */  \
+	X(HIDDEN, "hidden flags")       /* flags or offset of one are not known */                 \
+	X(FILE_UNSURE, "file?")         /* one opening of the file, or two */                      \
+	X(ANON_VMA_UNSURE, "anon_vma?") /* which of their pages have been touched decides */
+
+enum vt_apart {
+#define VT_APART_ENUM(n, s) VT_APART_##n,
+	VT_APARTS(VT_APART_ENUM)
+#undef VT_APART_ENUM
+	    VT_APART_COUNT
+};
+
+/*
+ * One question of vma_merge: a piece that is new, or that a call has just changed, between the
+ * areas that touch it. number is the kernel's of the eight cases, by what is certain:
+ *   1 a new piece joins both neighbours   2 the one before   3 the one after
+ *   4 an area's end goes over to the area after it, 5 its beginning to the one before it
+ *   6 a whole area joins both neighbours   7 the one before   8 the one after   0 nothing merges
+ */
+struct vt_merge {
+	const struct vt_event *ev;
+	const struct vt_extent *first, *last; /* the piece as it is now */
+	const struct vt_extent *prev, *next;  /* what touches it; NULL: nothing, or not asked */
+	uint8_t left, right;                  /* enum vt_boundary: the answers */
+	uint8_t left_apart, right_apart;      /* enum vt_apart: the reasons, where not merged */
+	uint8_t number;
+};
+
+/* Optional: called for every question, before the answer is carried out. May look, not change. */
+typedef void (*vt_merge_fn)(void *ctx, const struct vt_merge *merge);
+
 /* How an event and the model contradict each other: bits of vt_effect.contradiction. */
 enum {
 	VT_CONTRA_OVERLAP = 1 << 0, /* a place the kernel chose holds live extents here */
@@ -198,6 +246,8 @@ struct vt_model {
 	struct vt_totals totals;
 	vt_piece_fn observe;
 	void *observe_ctx;
+	vt_merge_fn merge; /* NULL: nobody asks which cases there are */
+	void *merge_ctx;
 	uint8_t *file_kinds; /* enum vt_file_kind by file id */
 	uint32_t file_cap;
 	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
@@ -282,6 +332,12 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x);
  * memory made read-only if none of it was touched; a snapshot of maps shows protection only.
  */
 uint32_t vt_extent_unsure_flags(const struct vt_extent *x);
+
+/*
+ * Why the kernel would keep two areas apart that touch: l is the last extent of the one, r the
+ * first of the next. VT_APART_NOT: they could be one, and no call has made the kernel ask.
+ */
+enum vt_apart vt_why_apart(const struct vt_model *m, struct vt_extent *l, struct vt_extent *r);
 
 /* One extent as an area of its own, with its own offset. */
 static inline struct vt_vma vt_extent_vma(const struct vt_extent *x)

@@ -164,15 +164,11 @@ static struct vt_extent untouched_move(const struct vt_extent *x)
 	return u;
 }
 
-struct verdict {
-	enum vt_boundary left, right;
-};
-
 /* vma_merge_new_range's question for [l, r] between prev and next (NULL: not touching). */
-static struct verdict ask(const struct vt_model *m, struct vt_extent *prev, struct vt_side l,
-			  struct vt_side r, struct vt_extent *next)
+static struct vt_verdict ask(const struct vt_model *m, struct vt_extent *prev, struct vt_side l,
+			     struct vt_side r, struct vt_extent *next)
 {
-	struct verdict v = { VT_BOUNDARY_SPLIT, VT_BOUNDARY_SPLIT };
+	struct vt_verdict v = { VT_BOUNDARY_SPLIT, VT_BOUNDARY_SPLIT };
 	if (prev)
 		v.left = vt_can_merge(m, vt_side_of(m, prev), l);
 	if (next)
@@ -203,14 +199,14 @@ void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first, struct vt_ex
 		bool touchable = first->anon && vt_anon_touchable(m, first);
 		struct vt_side l = { first, first->anon, touchable };
 		struct vt_side r = { last, first->anon, touchable };
-		struct verdict v;
+		struct vt_verdict v;
 		if (moved && first->identity & VT_ID_PGOFF) {
 			struct vt_extent uf = untouched_move(first), ul = untouched_move(last);
 			struct vt_extent tf = *first, tl = *last;
 			tf.identity &= ~VT_ID_PGOFF;
 			tl.identity &= ~VT_ID_PGOFF;
-			struct verdict u = ask(m, prev, (struct vt_side){ &uf, 0, false },
-					       (struct vt_side){ &ul, 0, false }, next);
+			struct vt_verdict u = ask(m, prev, (struct vt_side){ &uf, 0, false },
+						  (struct vt_side){ &ul, 0, false }, next);
 			l.x = &tf;
 			r.x = &tl;
 			v = ask(m, prev, l, r, next);
@@ -219,6 +215,8 @@ void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first, struct vt_ex
 		} else {
 			v = ask(m, prev, l, r, next);
 		}
+		if (m->merge)
+			vt_tell_merge(a, VT_PLACE_NEW, prev, l, r, next, v);
 		if (v.left != VT_BOUNDARY_SPLIT)
 			vt_join(a, first, v.left);
 		if (v.right != VT_BOUNDARY_SPLIT)
@@ -305,25 +303,33 @@ static void freeze(struct vt_apply *a, const struct piece *p)
 	vt_anon_set_area(p->first, label);
 }
 
-/* vma_merge_existing_range: the piece's two boundaries, it being changed already. */
-static struct verdict merge_existing(const struct vt_model *m, const struct piece *p)
+static enum vt_piece_place place_of(const struct piece *p)
 {
+	if (p->left_inside)
+		return p->right_inside ? VT_PLACE_MIDDLE : VT_PLACE_END;
+	return p->right_inside ? VT_PLACE_BEGINNING : VT_PLACE_WHOLE;
+}
+
+/* vma_merge_existing_range: the piece's two boundaries, it being changed already. */
+static struct vt_verdict merge_existing(struct vt_apply *a, const struct piece *p)
+{
+	const struct vt_model *m = a->m;
 	struct vt_extent *prev = p->left_inside ? NULL : vt_adjacent_prev(p->first);
 	struct vt_extent *next = p->after;
 	if (p->right_inside || (next && next->start != p->last->end))
 		next = NULL;
 	bool whole = !p->left_inside && !p->right_inside;
-	if (whole && !vt_can_remove(m, p->first))
-		prev = next = NULL;
-	struct verdict v = ask(m, prev, (struct vt_side){ p->first, p->anon, p->touchable },
-			       (struct vt_side){ p->last, p->anon, p->touchable }, next);
-	if (!p->doubtful)
-		return v;
+	bool stays = whole && !vt_can_remove(m, p->first);
+	struct vt_side l = { p->first, p->anon, p->touchable };
+	struct vt_side r = { p->last, p->anon, p->touchable };
+	struct vt_verdict v = ask(m, stays ? NULL : prev, l, r, stays ? NULL : next);
 	/* if nothing was changed, nothing was split or merged either */
-	if (p->left_inside || v.left != p->first->boundary)
+	if (p->doubtful && (p->left_inside || v.left != p->first->boundary))
 		v.left = VT_BOUNDARY_UNDETERMINED;
-	if (p->right_inside || (p->after && v.right != p->after->boundary))
+	if (p->doubtful && (p->right_inside || (p->after && v.right != p->after->boundary)))
 		v.right = VT_BOUNDARY_UNDETERMINED;
+	if (m->merge && (prev || next))
+		vt_tell_merge(a, place_of(p), prev, l, r, next, v);
 	return v;
 }
 
@@ -343,7 +349,7 @@ static void label_cuts(struct vt_apply *a, const struct piece *p)
 static void settle_piece(struct vt_apply *a, const struct piece *p)
 {
 	struct vt_model *m = a->m;
-	struct verdict v = merge_existing(m, p);
+	struct vt_verdict v = merge_existing(a, p);
 
 	label_cuts(a, p);
 	vt_set_boundary(m, p->first, VT_BOUNDARY_SPLIT);

@@ -166,12 +166,25 @@ struct vt_side {
 	uint32_t anon;             /* its area's label */
 	bool touchable;            /* when the label was last true */
 };
+struct vt_verdict { /* about the boundaries of a piece */
+	enum vt_boundary left, right;
+};
+enum vt_piece_place {
+	VT_PLACE_NEW,
+	VT_PLACE_WHOLE, /* all of an area that has changed */
+	VT_PLACE_BEGINNING,
+	VT_PLACE_END,
+	VT_PLACE_MIDDLE,
+};
 VT_HIDDEN struct vt_side vt_side_of(const struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN enum vt_boundary vt_can_merge(const struct vt_model *m, struct vt_side l,
 					struct vt_side r);
 VT_HIDDEN enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev,
 					  enum vt_boundary lb, struct vt_side next,
 					  enum vt_boundary rb);
+VT_HIDDEN void vt_tell_merge(struct vt_apply *a, enum vt_piece_place place, struct vt_extent *prev,
+			     struct vt_side l, struct vt_side r, struct vt_extent *next,
+			     struct vt_verdict v);
 VT_HIDDEN bool vt_can_remove(const struct vt_model *m, const struct vt_extent *x);
 VT_HIDDEN void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b);
 

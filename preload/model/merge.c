@@ -62,32 +62,52 @@ static bool may_be_one_file(const struct vt_model *m, uint32_t a, uint32_t b)
 	       vt_file_kind(m, b) == VT_FILE_REGULAR;
 }
 
+/* The flags of both sides differ, and nothing leaves that open. */
+static enum vt_apart flags_apart(uint32_t differ)
+{
+	const uint32_t uffd = VT_VM(UFFD_MISSING) | VT_VM(UFFD_WP) | VT_VM(UFFD_MINOR);
+	if (!(differ & ~uffd))
+		return VT_APART_USERFAULTFD;
+	return differ == VT_VM(SEALED) ? VT_APART_SEALED : VT_APART_FLAGS;
+}
+
 /* is_mergeable_vma and the offsets: everything but the anon_vma. */
-static enum vt_boundary same_area(const struct vt_model *m, const struct vt_extent *l,
-				  const struct vt_extent *r)
+static enum vt_apart area_apart(const struct vt_model *m, const struct vt_extent *l,
+				const struct vt_extent *r)
 {
 	if ((l->flags | r->flags) & VT_VM_SPECIAL)
-		return VT_BOUNDARY_SPLIT;
-	if (l->policy != r->policy || l->name != r->name || l->pkey != r->pkey)
-		return VT_BOUNDARY_SPLIT;
-
-	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
-	if (known && (l->identity ^ r->identity) & VT_ID_NUMBER_MAX)
-		return VT_BOUNDARY_SPLIT;
-	if (l->file != r->file && (known || !may_be_one_file(m, l->file, r->file)))
-		return VT_BOUNDARY_SPLIT;
+		return VT_APART_SPECIAL;
+	if (l->policy != r->policy)
+		return VT_APART_POLICY;
 	bool agree = l->file == r->file && l->identity == r->identity && (l->identity || !l->file);
 	uint32_t unsure = agree ? 0 : (l->identity | r->identity) & VT_ID_UNSURE;
-	if ((l->flags ^ r->flags) & ~open_flags(unsure))
-		return VT_BOUNDARY_SPLIT;
+	uint32_t differ = (l->flags ^ r->flags) & ~open_flags(unsure);
+	if (differ)
+		return flags_apart(differ);
+	if (l->pkey != r->pkey)
+		return VT_APART_PKEY;
+	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
+	if (known && (l->identity ^ r->identity) & VT_ID_NUMBER_MAX)
+		return VT_APART_FILE;
+	if (l->file != r->file && (known || !may_be_one_file(m, l->file, r->file)))
+		return VT_APART_FILE;
+	if (l->name != r->name)
+		return VT_APART_NAME;
 	if (!offsets_meet(l, r, agree))
-		return VT_BOUNDARY_SPLIT;
+		return VT_APART_OFFSET;
 
 	/* a driver may have set flags of its own; another opening of a file is another file */
 	bool driver = l->file && vt_file_kind(m, l->file) == VT_FILE_DEVICE;
-	if (unsure || driver || (l->file && !agree))
-		return VT_BOUNDARY_UNDETERMINED;
-	return VT_BOUNDARY_MERGED;
+	if (unsure || driver)
+		return VT_APART_HIDDEN;
+	return l->file && !agree ? VT_APART_FILE_UNSURE : VT_APART_NOT;
+}
+
+static enum vt_boundary boundary_of(enum vt_apart apart)
+{
+	return apart == VT_APART_NOT     ? VT_BOUNDARY_MERGED
+	       : apart < VT_APART_HIDDEN ? VT_BOUNDARY_SPLIT
+					 : VT_BOUNDARY_UNDETERMINED;
 }
 
 static enum vt_boundary weaker(enum vt_boundary a, enum vt_boundary b)
@@ -103,7 +123,7 @@ static enum vt_boundary weaker(enum vt_boundary a, enum vt_boundary b)
  */
 enum vt_boundary vt_can_merge(const struct vt_model *m, struct vt_side l, struct vt_side r)
 {
-	enum vt_boundary b = same_area(m, l.x, r.x);
+	enum vt_boundary b = boundary_of(area_apart(m, l.x, r.x));
 	if (b == VT_BOUNDARY_SPLIT)
 		return b;
 	return weaker(b, vt_anon_compatible(m, l.anon, l.touchable, r.anon, r.touchable));
@@ -122,6 +142,76 @@ enum vt_boundary vt_merge_right(const struct vt_model *m, struct vt_side prev, e
 		return lb == VT_BOUNDARY_MERGED ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
 	return weaker(rb,
 		      vt_anon_compatible(m, prev.anon, prev.touchable, next.anon, next.touchable));
+}
+
+/* The reason of vt_can_merge's answer. */
+static enum vt_apart sides_apart(const struct vt_model *m, struct vt_side l, struct vt_side r)
+{
+	enum vt_apart apart = area_apart(m, l.x, r.x);
+	if (boundary_of(apart) == VT_BOUNDARY_SPLIT)
+		return apart;
+	switch (vt_anon_compatible(m, l.anon, l.touchable, r.anon, r.touchable)) {
+	case VT_BOUNDARY_SPLIT:
+		return VT_APART_ANON_VMA;
+	case VT_BOUNDARY_UNDETERMINED:
+		return apart == VT_APART_NOT ? VT_APART_ANON_VMA_UNSURE : apart;
+	default:
+		return apart;
+	}
+}
+
+enum vt_apart vt_why_apart(const struct vt_model *m, struct vt_extent *l, struct vt_extent *r)
+{
+	enum vt_apart apart = sides_apart(m, vt_side_of(m, l), vt_side_of(m, r));
+	return apart == VT_APART_NOT && !vt_can_remove(m, r) ? VT_APART_CLOSE : apart;
+}
+
+/* The reason of an answer that was not the two sides' alone: can_vma_merge_right, a close
+ * operation. */
+static uint8_t told_apart(const struct vt_model *m, struct vt_side l, struct vt_side r,
+			  const struct vt_extent *removed, enum vt_boundary b)
+{
+	if (b == VT_BOUNDARY_MERGED)
+		return VT_APART_NOT;
+	enum vt_apart apart = sides_apart(m, l, r);
+	if (apart != VT_APART_NOT)
+		return (uint8_t)apart;
+	if (!vt_can_remove(m, removed))
+		return VT_APART_CLOSE;
+	return b == VT_BOUNDARY_SPLIT ? VT_APART_ANON_VMA : VT_APART_ANON_VMA_UNSURE;
+}
+
+/* The number of vma_merge's case. */
+static uint8_t case_number(enum vt_piece_place place, bool left, bool right)
+{
+	static const uint8_t numbers[][2][2] = {
+		[VT_PLACE_NEW] = { { 0, 3 }, { 2, 1 } },
+		[VT_PLACE_WHOLE] = { { 0, 8 }, { 7, 6 } },
+		[VT_PLACE_BEGINNING] = { { 0, 0 }, { 5, 5 } },
+		[VT_PLACE_END] = { { 0, 4 }, { 0, 4 } },
+		[VT_PLACE_MIDDLE] = { { 0, 0 }, { 0, 0 } },
+	};
+	return numbers[place][left][right];
+}
+
+/* Tell who wants to know what [l, r] between prev and next met; see struct vt_merge. */
+void vt_tell_merge(struct vt_apply *a, enum vt_piece_place place, struct vt_extent *prev,
+		   struct vt_side l, struct vt_side r, struct vt_extent *next, struct vt_verdict v)
+{
+	const struct vt_model *m = a->m;
+	struct vt_merge q = { .ev = a->ev,
+			      .first = l.x,
+			      .last = r.x,
+			      .prev = prev,
+			      .next = next,
+			      .left = (uint8_t)v.left,
+			      .right = (uint8_t)v.right };
+	if (prev)
+		q.left_apart = told_apart(m, vt_side_of(m, prev), l, l.x, v.left);
+	if (next)
+		q.right_apart = told_apart(m, r, vt_side_of(m, next), next, v.right);
+	q.number = case_number(place, v.left == VT_BOUNDARY_MERGED, v.right == VT_BOUNDARY_MERGED);
+	m->merge(m->merge_ctx, &q);
 }
 
 static uint32_t joined_label(struct vt_model *m, uint32_t l, uint32_t r)

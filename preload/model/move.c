@@ -80,13 +80,14 @@ static int grow_in_place(struct vt_apply *a, uint64_t lo, uint64_t old_end, uint
 	n->anon = x->anon;
 	vt_extent_link(m, x, vt_extent_next(x), n);
 	struct vt_extent *next = vt_adjacent_next(n);
-	if (next) {
-		enum vt_boundary b = vt_can_merge(m, vt_side_of(m, n), vt_side_of(m, next));
-		if (!vt_can_remove(m, next))
-			b = VT_BOUNDARY_SPLIT;
-		if (b != VT_BOUNDARY_SPLIT)
-			vt_join(a, next, b);
-	}
+	struct vt_verdict v = { VT_BOUNDARY_MERGED, VT_BOUNDARY_SPLIT };
+	struct vt_side grown = vt_side_of(m, n);
+	if (next && vt_can_remove(m, next))
+		v.right = vt_can_merge(m, grown, vt_side_of(m, next));
+	if (m->merge)
+		vt_tell_merge(a, VT_PLACE_NEW, x, grown, grown, next, v);
+	if (next && v.right != VT_BOUNDARY_SPLIT)
+		vt_join(a, next, v.right);
 	if (populates(n))
 		vt_anon_touched(m, n->start, n->end);
 	if (m->observe)
