@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "call_text.h"
+#include "names.h"
 #include <linux/prctl.h>
 #include <signal.h>
 #include <string.h>
@@ -57,11 +58,6 @@ bool vt_returns_addr(uint8_t kind)
 bool vt_is_remark(const struct vt_event *e)
 {
 	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP || e->kind == VT_FAULT;
-}
-
-const char *vt_errno_name(int error)
-{
-	return strerrorname_np(error);
 }
 
 /* Classes whose numbers strace prints as they are. */
@@ -201,10 +197,10 @@ static const char *fault_code(int sig, int code)
 static void fault(struct vt_text *t, const struct vt_event *e)
 {
 	int sig = (int)e->a[1], code = (int)e->a[2];
-	const char *name = sigabbrev_np(sig), *why = fault_code(sig, code);
+	const char *name = vt_signal_name(sig), *why = fault_code(sig, code);
 
 	if (name)
-		vt_text_add(t, "--- SIG%s {si_signo=SIG%s, si_code=", name, name);
+		vt_text_add(t, "--- %s {si_signo=%s, si_code=", name, name);
 	else
 		vt_text_add(t, "--- %d {si_signo=%d, si_code=", sig, sig);
 	if (why)

@@ -33,7 +33,4 @@ bool vt_is_remark(const struct vt_event *e);
 /* Whether kind returns an address. */
 bool vt_returns_addr(uint8_t kind);
 
-/* The name of an errno value: "ENOMEM"; NULL: it has none. */
-const char *vt_errno_name(int error);
-
 #endif

@@ -5,6 +5,7 @@
  */
 #include "dump_json.h"
 #include "call_text.h"
+#include "names.h"
 #include "report_json.h"
 
 static struct json_object *args(const struct vt_event *e)

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "flags.h"
+#include "names.h"
 #include <linux/mempolicy.h>
 #include <linux/prctl.h>
 #include <sched.h>
@@ -18,6 +19,7 @@
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <vmtrail/abi.h>
 #include <vmtrail/event.h>
 
 struct name {
@@ -59,11 +61,11 @@ static const struct class classes[] = {
 	[VT_ARG_MFLAGS] = { MAP_TYPE,
 			    TABLE({ 0, "MAP_FILE" }, N(MAP_SHARED), N(MAP_PRIVATE),
 				  { 3, "MAP_SHARED_VALIDATE" }, { 8, "MAP_DROPPABLE" }),
-			    TABLE(N(MAP_FIXED), N(MAP_ANONYMOUS), N(MAP_32BIT), N(MAP_NORESERVE),
-				  N(MAP_POPULATE), N(MAP_NONBLOCK), N(MAP_GROWSDOWN),
-				  N(MAP_DENYWRITE), N(MAP_EXECUTABLE), N(MAP_LOCKED), N(MAP_STACK),
-				  N(MAP_HUGETLB), { 0x80000, "MAP_SYNC" },
-				  { 0x100000, "MAP_FIXED_NOREPLACE" }),
+			    TABLE(N(MAP_FIXED), N(MAP_ANONYMOUS), { 0x40, "MAP_32BIT" },
+				  N(MAP_NORESERVE), N(MAP_POPULATE), N(MAP_NONBLOCK),
+				  N(MAP_GROWSDOWN), N(MAP_DENYWRITE), N(MAP_EXECUTABLE),
+				  N(MAP_LOCKED), N(MAP_STACK), N(MAP_HUGETLB),
+				  { 0x80000, "MAP_SYNC" }, { 0x100000, "MAP_FIXED_NOREPLACE" }),
 			    NULL, "MAP_???" },
 	[VT_ARG_ADVICE] = { UINT64_MAX,
 			    TABLE(MADV(NORMAL, 0), MADV(RANDOM, 1), MADV(SEQUENTIAL, 2),
@@ -227,9 +229,9 @@ static void clone_flags(struct vt_text *t, uint64_t value)
 		print_class(t, &classes[VT_ARG_CLONE], value & ~0xffULL);
 		vt_text_add(t, sig ? "|" : "");
 	}
-	const char *name = sigabbrev_np((int)sig);
+	const char *name = vt_signal_name((int)sig);
 	if (name)
-		vt_text_add(t, "SIG%s", name);
+		vt_text_add(t, "%s", name);
 	else if (sig || value <= 0xff)
 		vt_text_add(t, "%llu", (unsigned long long)sig);
 }

@@ -7,18 +7,17 @@
  */
 #include "record_preflight.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include <vmtrail/abi.h>
 
 /* The kernel reads this much of a file to find out what it is, and follows this many scripts. */
 #define HEAD_SIZE   256

@@ -5,6 +5,7 @@
  */
 #include "alloc.h"
 #include "call_text.h"
+#include "names.h"
 #include "report_data.h"
 #include "report_json.h"
 

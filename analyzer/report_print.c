@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "call_text.h"
+#include "names.h"
 #include "report_data.h"
 #include "report_style.h"
 #include "units.h"

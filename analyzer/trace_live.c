@@ -9,7 +9,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "trace_internal.h"
-#include <sys/mman.h>
+#include <vmtrail/abi.h>
 
 /* Where the parts of the region begin in the file. */
 static uint64_t journal_offset(const struct vt_trace *t)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "names.h"
 #include "units.h"
 
 #define MAP_NOREPLACE 0x100000 /* MAP_FIXED_NOREPLACE */
@@ -84,8 +85,8 @@ void vt_text_short_call(struct vt_text *t, const struct vt_event *e, const char 
 		add_unseen(t, e, path);
 		return;
 	case VT_FAULT:
-		name = sigabbrev_np((int)e->a[1]);
-		vt_text_add(t, "SIG%s", name ? name : "?");
+		name = vt_signal_name((int)e->a[1]);
+		vt_text_add(t, "%s", name ? name : "a signal");
 		return;
 	case VT_BRK:
 		vt_text_add(t, "brk %#llx", (unsigned long long)e->ret);

@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "call_text.h"
+#include "names.h"
 #include "why_call.h"
 #include "why_history.h"
 

@@ -15,12 +15,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <vmtrail/abi.h>
 #include <vmtrail/options.h>
 #include <zstd.h>
-
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
 
 static uint64_t loader_start;
 

@@ -17,6 +17,7 @@
 
 #include "sys.h"
 #include <stdatomic.h>
+#include <vmtrail/abi.h>
 #include <vmtrail/codec.h>
 
 #define vt_likely(x)   __builtin_expect(!!(x), 1)

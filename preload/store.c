@@ -19,14 +19,8 @@
 #include <sys/stat.h>
 #define ZSTD_STATIC_LINKING_ONLY
 #include "recorder.h"
+#include <vmtrail/abi.h>
 #include <zstd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
 
 #define WINDOW      (128u << 10)
 #define STEP        (32u << 10) /* bytes that become usable at a time */

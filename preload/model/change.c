@@ -280,11 +280,6 @@ static void set_name(struct vt_apply *a, const struct vt_extent *x, uint32_t ano
 		c->name = *(const uint16_t *)arg;
 }
 
-#ifndef PR_SET_VMA
-#define PR_SET_VMA           0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
-
 /* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name): the name is known by its address. */
 int vt_apply_prctl(struct vt_apply *a)
 {

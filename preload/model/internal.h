@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <vmtrail/abi.h>
 #include <vmtrail/model.h>
 
 #define VT_HIDDEN               __attribute__((visibility("hidden")))

@@ -10,13 +10,6 @@
 
 #include "internal.h"
 
-#ifndef MLOCK_ONFAULT
-#define MLOCK_ONFAULT 1
-#endif
-#ifndef MCL_ONFAULT
-#define MCL_ONFAULT 4
-#endif
-
 /* mlock_fixup: special areas, huge pages and droppable memory are passed over. */
 static void lock(struct vt_apply *a, const struct vt_extent *x, uint32_t anon, struct vt_change *c,
 		 const void *arg)

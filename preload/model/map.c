@@ -12,9 +12,6 @@
 
 #include "internal.h"
 
-#ifndef MAP_DROPPABLE
-#define MAP_DROPPABLE 0x08
-#endif
 #define MAP_TYPE_MASK 0x0f
 #define HUGE_SHIFT    26
 #define HUGE_MASK     0x3f

@@ -10,10 +10,6 @@
 
 #include "internal.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 static void set_ranges(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t lo2, uint64_t hi2)
 {
 	a->fx->lo = lo;

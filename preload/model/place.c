@@ -10,9 +10,6 @@
 
 #include "internal.h"
 
-#ifndef MAP_ABOVE4G
-#define MAP_ABOVE4G 0x80
-#endif
 #define NOWHERE            ((uint64_t)-ENOMEM)
 #define DEFAULT_MAP_WINDOW (0x800000000000UL - VT_PAGE_SIZE)
 

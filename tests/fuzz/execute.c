@@ -9,13 +9,11 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <vmtrail/abi.h>
 
 #include "fuzz.h"
 #include "raw.h"
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
 #define SYS_MSEAL  462
 #define HUGE_BYTES (2UL << 20)
 

@@ -8,12 +8,10 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <vmtrail/abi.h>
 
 #include "fuzz.h"
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
 #define MAP_ABOVE4G_FLAG   0x80
 #define MAP_DROPPABLE_TYPE 0x08
 #define MAP_VALIDATE_TYPE  0x03

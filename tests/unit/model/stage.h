@@ -25,6 +25,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <vmtrail/abi.h>
 #include <vmtrail/model.h>
 
 #define STAGE_BASE  0x200000000000UL

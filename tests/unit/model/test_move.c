@@ -5,9 +5,6 @@
  */
 #include "stage.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 #define TO (MREMAP_MAYMOVE | MREMAP_FIXED)
 
 static void shrinking_unmaps_the_end(void **state)
