@@ -48,26 +48,31 @@ static struct vt_pending *pending_record(uint32_t tid)
 	return p;
 }
 
-/* A thread's first event, or the first after its name may have changed. */
-void vt_thread_seen(struct vt_thread *t)
+static void define_thread(void *arg)
 {
+	struct vt_thread *t = arg;
 	char name[17] = { 0 };
-	if (!t->tid)
-		t->tid = (uint32_t)vt_sys0(SYS_gettid);
-	t->name_stale = false;
 	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
 		vt_sys2(SYS_prctl, PR_GET_NAME, name);
 	uint8_t body[64];
 	struct vt_buf b = { body, body + sizeof(body), false };
 	vt_put_varint(&b, t->tid);
 	vt_put_str(&b, name, strnlen(name, 16));
-	vt_lock();
 	vt_define(VT_DEF_THREAD, &b, body);
 	if (!t->pending)
 		t->pending = pending_record(t->tid);
 	else
 		t->pending->tid = t->tid;
-	vt_unlock();
+	vt_stack_home(t);
+}
+
+/* A thread's first event, or the first after its name may have changed. */
+void vt_thread_seen(struct vt_thread *t)
+{
+	if (!t->tid)
+		t->tid = (uint32_t)vt_sys0(SYS_gettid);
+	t->name_stale = false;
+	vt_locked(define_thread, t);
 }
 
 /* Something the recorder has to say of itself. Under the lock, or before recording starts. */

@@ -195,18 +195,21 @@ static void settle(void)
 		vt_snapshot(VT_SNAPSHOT_INTERVAL);
 }
 
-/* After a call: drain when enough slots wait and nobody else does it. */
-void vt_drain_if_due(uint64_t index)
+static void drain_and_settle(void *arg)
 {
-	if (vt_likely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) <
-		      vt.options.batch) ||
-	    !vt_trylock())
-		return;
+	(void)arg;
 	if (atomic_load(&vt.on)) {
 		vt_drain(false);
 		settle();
 	}
-	vt_unlock();
+}
+
+/* After a call: drain when enough slots wait and nobody else does it. */
+void vt_drain_if_due(uint64_t index)
+{
+	if (vt_unlikely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) >=
+			vt.options.batch))
+		vt_locked_if_free(drain_and_settle, NULL);
 }
 
 /*
@@ -217,6 +220,19 @@ void vt_end_for_lack_of_room(void)
 {
 	atomic_store(&vt.on, false);
 	atomic_store(&vt.full, true);
+}
+
+/* Make more of the ring usable, or slots free. */
+static void make_room(void *arg)
+{
+	bool full = *(bool *)arg;
+	if (!full && !vt_store_ring())
+		vt_end_for_lack_of_room();
+	if (!full || !atomic_load(&vt.on))
+		return;
+	vt_drain(true);
+	vt_seal();
+	settle();
 }
 
 /*
@@ -233,19 +249,10 @@ void vt_drain_for_room(void)
 		bool full = head - sealed > vt.ring_mask / 2;
 		if (vt_likely(!full && head + MARGIN < usable))
 			return;
-		vt_lock();
-		if (!full && !vt_store_ring())
-			vt_end_for_lack_of_room();
-		if (!full || !atomic_load(&vt.on)) {
-			vt_unlock();
+		vt_locked(make_room, &full);
+		if (!full || !atomic_load(&vt.on))
 			return;
-		}
-		vt_drain(true);
-		vt_seal();
-		settle();
-		bool stuck = atomic_load(&vt.sealed) == sealed;
-		vt_unlock();
-		if (stuck)
+		if (atomic_load(&vt.sealed) == sealed)
 			vt_sys2(SYS_nanosleep, &pause, 0);
 	}
 }

@@ -129,14 +129,31 @@ void vt_file_define(uint32_t id)
 		write_file(e);
 }
 
+/* A file as a call meets it: handed to what runs under the lock, and its id handed back. */
+struct meeting {
+	uint64_t dev, ino, hash;
+	const char *path;
+	int fd;
+	uint32_t id;
+	uint8_t kind;
+	bool code;
+	uint8_t build_id_len;
+	uint8_t build_id[64];
+};
+
+static void meet_new(void *arg)
+{
+	struct meeting *m = arg;
+	struct vt_file_entry *e = add(m->kind, NO_DEV, m->ino, m->path, false);
+	m->id = e ? e->id : 0;
+}
+
 /* A file that no device and inode identify yet: shared anonymous memory and the like. */
 uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path)
 {
-	vt_lock();
-	struct vt_file_entry *e = add(kind, NO_DEV, ino, path, false);
-	uint32_t id = e ? e->id : 0;
-	vt_unlock();
-	return id;
+	struct meeting m = { .kind = kind, .ino = ino, .path = path };
+	vt_locked(meet_new, &m);
+	return m.id;
 }
 
 static uint64_t makedev_kernel(uint64_t dev)
@@ -179,9 +196,9 @@ static const uint8_t *build_id_note(const uint8_t *p, size_t size, size_t *len)
 }
 
 /* Read the build-id through the descriptor that is being mapped. */
-static size_t build_id_of_fd(int fd, uint8_t *out, size_t max)
+static __attribute__((noinline)) size_t build_id_of_fd(int fd, uint8_t *out, size_t max)
 {
-	uint8_t head[1024], notes[1024];
+	uint8_t head[1024], notes[512];
 	long n = vt_sys4(SYS_pread64, fd, head, sizeof(head), 0);
 	const ElfW(Ehdr) *eh = (const void *)head;
 	if (n < (long)sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
@@ -207,32 +224,34 @@ static size_t build_id_of_fd(int fd, uint8_t *out, size_t max)
 	return 0;
 }
 
-/* A file met for the first time, or for the first time as code. */
-static uint32_t meet(int fd, uint8_t kind, uint64_t dev, uint64_t ino, bool code, uint64_t hash)
+/* The name of a descriptor's file: the kernel has it without asking the file system. */
+static const char *name_of_fd(int fd, char *path, size_t size)
 {
-	char link[40], path[4097];
+	char link[40];
 	struct vt_text t = { link, link + sizeof(link) - 1 };
 	vt_text_str(&t, "/proc/self/fd/");
 	vt_text_u64(&t, (uint64_t)fd);
 	*t.p = '\0';
-	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, path, sizeof(path) - 1);
+	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, path, size - 1);
 	path[n > 0 ? n : 0] = '\0';
-	uint8_t build_id[64];
-	size_t len = code ? build_id_of_fd(fd, build_id, sizeof(build_id)) : 0;
+	return path;
+}
 
-	vt_lock();
-	struct vt_file_entry *e = find(dev, ino);
+/* A file met for the first time, or for the first time as code. */
+static void meet(void *arg)
+{
+	struct meeting *m = arg;
+	char path[4097];
+	struct vt_file_entry *e = find(m->dev, m->ino);
 	if (!e)
-		e = add(kind, dev, ino, path, true);
+		e = add(m->kind, m->dev, m->ino, name_of_fd(m->fd, path, sizeof(path)), true);
 	if (e && e->generation != vt.generation)
 		write_file(e);
-	if (e && code && !e->module)
-		set_module(e, build_id, len);
+	if (e && m->code && !e->module)
+		set_module(e, m->build_id, m->build_id_len);
 	if (e)
-		vt_cache_set(vt.file_cache, hash, e->id);
-	uint32_t id = e ? e->id : 0;
-	vt_unlock();
-	return id;
+		vt_cache_set(vt.file_cache, m->hash, e->id);
+	m->id = e ? e->id : 0;
 }
 
 /* The file behind a descriptor that is about to be mapped, 0 when that cannot be told. */
@@ -249,7 +268,29 @@ uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags)
 	uint64_t dev = makedev_kernel(st.st_dev);
 	uint64_t hash = vt_mix(vt_mix(vt_mix(code, dev), st.st_ino), vt.generation);
 	uint32_t id = vt_cache_get(vt.file_cache, hash);
-	return id ? id : meet(fd, kind, dev, st.st_ino, code, hash);
+	if (id)
+		return id;
+	struct meeting m = {
+		.fd = fd, .kind = kind, .dev = dev, .ino = st.st_ino, .code = code, .hash = hash
+	};
+	/* Reading may have to wait for somebody: not under the lock. */
+	if (code)
+		m.build_id_len = (uint8_t)build_id_of_fd(fd, m.build_id, sizeof(m.build_id));
+	vt_locked(meet, &m);
+	return m.id;
+}
+
+static void meet_segment(void *arg)
+{
+	struct meeting *m = arg;
+	struct vt_file_entry *e = find(m->dev, m->ino);
+	if (!e)
+		e = add(VT_FILE_SYSV, m->dev, m->ino, "/SYSV (deleted)", true);
+	if (e) {
+		vt_file_define(e->id);
+		vt_cache_set(vt.file_cache, m->hash, e->id);
+	}
+	m->id = e ? e->id : 0;
 }
 
 /* A System V segment: the kernel shows its id as the inode. */
@@ -259,17 +300,9 @@ uint32_t vt_file_of_segment(int shmid)
 	uint32_t id = vt_cache_get(vt.file_cache, hash);
 	if (id)
 		return id;
-	vt_lock();
-	struct vt_file_entry *e = find(1, (uint64_t)(uint32_t)shmid);
-	if (!e)
-		e = add(VT_FILE_SYSV, 1, (uint64_t)(uint32_t)shmid, "/SYSV (deleted)", true);
-	if (e) {
-		vt_file_define(e->id);
-		vt_cache_set(vt.file_cache, hash, e->id);
-	}
-	id = e ? e->id : 0;
-	vt_unlock();
-	return id;
+	struct meeting m = { .dev = 1, .ino = (uint32_t)shmid, .hash = hash };
+	vt_locked(meet_segment, &m);
+	return m.id;
 }
 
 static uint8_t kind_of_path(const char *path)

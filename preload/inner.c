@@ -50,18 +50,21 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_exit_group] = NOT_RECORDED,
 };
 
+static void note_sandbox(void *arg)
+{
+	(void)arg;
+	if (!atomic_load(&vt.on) || atomic_load(&vt.sandboxed))
+		return;
+	vt_snapshot(VT_SNAPSHOT_DEMAND);
+	vt_note("sandbox", "a seccomp filter was set: no snapshots from here on");
+	atomic_store(&vt.sandboxed, true);
+}
+
 /* A seccomp filter is about to come: what still needs files is done now, for the last time. */
 static void before_sandbox(void)
 {
-	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
-		return;
-	vt_lock();
-	if (atomic_load(&vt.on) && !atomic_load(&vt.sandboxed)) {
-		vt_snapshot(VT_SNAPSHOT_DEMAND);
-		vt_note("sandbox", "a seccomp filter was set: no snapshots from here on");
-		atomic_store(&vt.sandboxed, true);
-	}
-	vt_unlock();
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_locked(note_sandbox, NULL);
 }
 
 static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, long f)

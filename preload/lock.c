@@ -1,9 +1,12 @@
 /*
- * lock.c - the recorder lock.
+ * lock.c - the recorder lock, and the stacks of our own.
  *
- * Runs inside the traced process. The lock is taken only with every signal blocked, so that its
- * holder cannot be interrupted by a handler that wants it too, nor leave it by siglongjmp, nor be
- * cancelled. It is never held across a system call of the program. Not recursive.
+ * Runs inside the traced process. What needs a lock or much stack is done by a function handed to
+ * vt_locked or vt_unwinding: it runs with every signal blocked, so that it cannot be interrupted by
+ * a handler that wants the lock too, nor left by siglongjmp, nor cancelled; and on a stack of ours,
+ * because the caller's may be a signal's or a fibre's of a few kilobytes. One stack a lock is
+ * enough: only its holder runs there. Neither lock is ever held across a system call of the
+ * program. Not recursive; the unwinder's holder does not take the recorder's.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,6 +14,9 @@
 #include <linux/futex.h>
 
 enum { FREE, HELD, CONTENDED };
+
+/* Run fn(arg) on the stack that ends at top. */
+void vt_on_stack(void (*fn)(void *), void *arg, void *top);
 
 static uint64_t block_signals(void)
 {
@@ -24,35 +30,65 @@ static void restore_signals(uint64_t old)
 	vt_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, sizeof(old));
 }
 
-bool vt_trylock(void)
+static void run(struct vt_lock *l, void (*fn)(void *), void *arg)
 {
-	if (atomic_load_explicit(&vt.lock, memory_order_relaxed) != FREE)
-		return false;
-	uint64_t old = block_signals();
+	vt_on_stack(fn, arg, l->stack_top);
+	if (atomic_exchange(&l->state, FREE) == CONTENDED)
+		vt_sys3(SYS_futex, &l->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+}
+
+static void run_locked(struct vt_lock *l, void (*fn)(void *), void *arg)
+{
+	uint64_t mask = block_signals();
 	uint32_t expected = FREE;
-	if (!atomic_compare_exchange_strong(&vt.lock, &expected, HELD)) {
-		restore_signals(old);
-		return false;
+	if (!atomic_compare_exchange_strong(&l->state, &expected, HELD)) {
+		while (atomic_exchange(&l->state, CONTENDED) != FREE)
+			vt_sys4(SYS_futex, &l->state, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, CONTENDED,
+				0);
 	}
-	vt.lock_mask = old;
+	run(l, fn, arg);
+	restore_signals(mask);
+}
+
+/* Run fn(arg) under the recorder lock. */
+void vt_locked(void (*fn)(void *), void *arg)
+{
+	run_locked(&vt.lock, fn, arg);
+}
+
+/* The same, but only if nobody holds the lock. */
+void vt_locked_if_free(void (*fn)(void *), void *arg)
+{
+	if (atomic_load_explicit(&vt.lock.state, memory_order_relaxed) != FREE)
+		return;
+	uint64_t mask = block_signals();
+	uint32_t expected = FREE;
+	if (atomic_compare_exchange_strong(&vt.lock.state, &expected, HELD))
+		run(&vt.lock, fn, arg);
+	restore_signals(mask);
+}
+
+/* Run fn(arg), which unwinds, on the unwinder's stack. */
+void vt_unwinding(void (*fn)(void *), void *arg)
+{
+	run_locked(&vt.unwind_lock, fn, arg);
+}
+
+/* Give both locks their stacks. */
+bool vt_lock_init(void)
+{
+	uint8_t *recorder = vt_arena_alloc(VT_LOCK_STACK),
+		*unwinder = vt_arena_alloc(VT_LOCK_STACK);
+	if (!recorder || !unwinder)
+		return false;
+	vt.lock.stack_top = recorder + VT_LOCK_STACK;
+	vt.unwind_lock.stack_top = unwinder + VT_LOCK_STACK;
 	return true;
 }
 
-void vt_lock(void)
+/* In a fresh child, whose one thread holds none. Returns whether the recorder's was free. */
+bool vt_lock_reset(void)
 {
-	uint64_t old = block_signals();
-	uint32_t expected = FREE;
-	if (!atomic_compare_exchange_strong(&vt.lock, &expected, HELD)) {
-		while (atomic_exchange(&vt.lock, CONTENDED) != FREE)
-			vt_sys4(SYS_futex, &vt.lock, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, CONTENDED, 0);
-	}
-	vt.lock_mask = old;
-}
-
-void vt_unlock(void)
-{
-	uint64_t old = vt.lock_mask;
-	if (atomic_exchange(&vt.lock, FREE) == CONTENDED)
-		vt_sys3(SYS_futex, &vt.lock, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
-	restore_signals(old);
+	atomic_store(&vt.unwind_lock.state, FREE);
+	return atomic_exchange(&vt.lock.state, FREE) == FREE;
 }

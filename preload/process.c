@@ -108,6 +108,8 @@ static bool new_model(void)
 
 static bool allocate(void)
 {
+	if (!vt_lock_init())
+		return false;
 	vt.chunk_bytes = VT_COL_COUNT * (40u << 10);
 	vt.raw_bytes = vt.chunk_bytes + (264u << 10);
 	vt.packed_bytes = ZSTD_COMPRESSBOUND(vt.raw_bytes);
@@ -203,6 +205,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	if (vt.options.inner)
 		vt_inner_install();
 	adopt();
+	vt_stack_home(&vt_self);
 	vt_meta_write(loader_start, 0);
 	on_exit(on_exit_last, NULL);
 	begin_recording(VT_SNAPSHOT_START);
@@ -233,24 +236,8 @@ static void write_keyframe(void)
 	vt_store_frame(VT_FRAME_KEYFRAME, vt.raw, (size_t)(b.p - vt.raw), vt.next_seq, 0);
 }
 
-/*
- * The first call in a new process finds the guard page wiped: begin a trace of its own. The
- * parent's model came along; it holds unless the fork hit somebody in the middle of changing it.
- * Events keep counting where the parent stood, so that a birth below the first event is one of the
- * parent's.
- */
-void vt_after_fork(void)
+static void start_in_child(void *whole)
 {
-	bool whole = atomic_load(&vt.lock) == 0;
-	atomic_store(&vt.on, false);
-	atomic_store(&vt.lock, 0);
-	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
-	vt_self.tid = 0;
-	if (!vt.options.children) {
-		atomic_store(vt.fork_guard, vt.pid);
-		return;
-	}
-	vt_lock();
 	vt.single = true;
 	vt.generation++;
 	vt.n_own = 0;
@@ -265,11 +252,10 @@ void vt_after_fork(void)
 	uint64_t parent_seq = vt.next_seq - 1;
 	if (!guard_fork() || !vt_store_open()) {
 		give_up();
-		vt_unlock();
 		return;
 	}
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
-	if (!whole)
+	if (!*(bool *)whole)
 		new_model();
 	vt_model_become_child(&vt.model);
 	adopt();
@@ -281,7 +267,24 @@ void vt_after_fork(void)
 	if (!vt_store_publish())
 		give_up();
 	vt.single = false;
-	vt_unlock();
+}
+
+/*
+ * The first call in a new process finds the guard page wiped: begin a trace of its own. The
+ * parent's model came along; it holds unless the fork hit somebody in the middle of changing it.
+ * Events keep counting where the parent stood, so that a birth below the first event is one of the
+ * parent's.
+ */
+void vt_after_fork(void)
+{
+	atomic_store(&vt.on, false);
+	bool whole = vt_lock_reset();
+	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
+	vt_self.tid = 0;
+	if (vt.options.children)
+		vt_locked(start_in_child, &whole);
+	else
+		atomic_store(vt.fork_guard, vt.pid);
 }
 
 static void write_end(const char *reason, long status)
@@ -305,10 +308,37 @@ static bool is_us(void)
 	return (uint32_t)vt_sys0(SYS_getpid) == vt.pid;
 }
 
+static void end(void *arg)
+{
+	const struct timespec pause = { 0, 1000000 };
+	long status = *(long *)arg;
+	if (!atomic_load(&vt.on))
+		return;
+	/* A call that another thread has in hand may still come back. */
+	for (int tries = 0; tries < 60; tries++) {
+		vt_drain(true);
+		if (atomic_load(&vt.drained) == atomic_load(&vt.live->ring_head))
+			break;
+		vt_sys2(SYS_nanosleep, &pause, 0);
+	}
+	vt_snapshot(VT_SNAPSHOT_EXIT);
+	vt_drain(true);
+	struct vt_event e = {
+		.kind = VT_EXIT,
+		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
+		.a = { (uint64_t)status },
+		.tid = vt_self.tid,
+	};
+	vt_emit(&e);
+	vt_seal();
+	write_end("exit", status);
+	atomic_store(&vt.on, false);
+	vt_store_close();
+}
+
 /* The process is about to end: everything into the file, the last snapshot, and the file closed. */
 void vt_before_exit(long status)
 {
-	const struct timespec pause = { 0, 1000000 };
 	if (!atomic_load(&vt.on))
 		return;
 	if (!atomic_load(vt.fork_guard))
@@ -319,30 +349,16 @@ void vt_before_exit(long status)
 		vt_thread_seen(&vt_self);
 	/* A call of this thread that is still pending will not come back from here on. */
 	vt_call_abandon();
-	vt_lock();
-	if (atomic_load(&vt.on)) {
-		/* A call that another thread has in hand may still come back. */
-		for (int tries = 0; tries < 60; tries++) {
-			vt_drain(true);
-			if (atomic_load(&vt.drained) == atomic_load(&vt.live->ring_head))
-				break;
-			vt_sys2(SYS_nanosleep, &pause, 0);
-		}
-		vt_snapshot(VT_SNAPSHOT_EXIT);
-		vt_drain(true);
-		struct vt_event e = {
-			.kind = VT_EXIT,
-			.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
-			.a = { (uint64_t)status },
-			.tid = vt_self.tid,
-		};
-		vt_emit(&e);
-		vt_seal();
-		write_end("exit", status);
-		atomic_store(&vt.on, false);
-		vt_store_close();
-	}
-	vt_unlock();
+	vt_locked(end, &status);
+}
+
+static void drain_for_exec(void *arg)
+{
+	(void)arg;
+	if (!atomic_load(&vt.on))
+		return;
+	vt_drain(true);
+	vt_snapshot(VT_SNAPSHOT_EXEC);
 }
 
 /*
@@ -351,25 +367,22 @@ void vt_before_exit(long status)
  */
 void vt_before_exec(void)
 {
-	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard) || !is_us())
-		return;
-	vt_lock();
-	if (atomic_load(&vt.on)) {
-		vt_drain(true);
-		vt_snapshot(VT_SNAPSHOT_EXEC);
-	}
-	vt_unlock();
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard) && is_us())
+		vt_locked(drain_for_exec, NULL);
+}
+
+static void drain_for_fork(void *arg)
+{
+	(void)arg;
+	if (atomic_load(&vt.on))
+		vt_drain(false);
 }
 
 /* Before a fork: what waits goes into the model, so that the child's copy is whole. */
 void vt_fork_prepare(void)
 {
-	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
-		return;
-	vt_lock();
-	if (atomic_load(&vt.on))
-		vt_drain(false);
-	vt_unlock();
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_locked(drain_for_fork, NULL);
 }
 
 /* After it, in the parent. */

@@ -44,6 +44,9 @@ struct vt_thread {
 	uint32_t tid;               /* 0: not seen yet */
 	bool name_stale;            /* the thread's name may have changed */
 	void *unwind_frame;         /* frame that is inside the unwinder; NULL: none, see stack.c */
+	struct vt_range home;       /* the stack that is the thread's for life; empty: not known */
+	uint8_t home_tries;         /* how often it was sought */
+	struct vt_range alternate;  /* its alternate stack, if set by libc's function */
 	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
@@ -70,6 +73,13 @@ struct vt_cache_slot {
 
 #define VT_MAX_OWN 32
 
+/* A lock and the stack that its holder runs on; see lock.c. */
+struct vt_lock {
+	_Atomic uint32_t state;
+	void *stack_top;
+};
+#define VT_LOCK_STACK (64u << 10)
+
 struct vt_recorder {
 	/* Read by every call. */
 	_Atomic bool on;              /* recording */
@@ -85,9 +95,7 @@ struct vt_recorder {
 	_Atomic bool sandboxed;   /* a seccomp filter is on: only the calls a mapping needs */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
-	/* The lock and who holds it. */
-	_Atomic uint32_t lock;
-	uint64_t lock_mask; /* signal mask to restore */
+	struct vt_lock lock, unwind_lock;
 
 	/* Under the lock. */
 	struct vt_options options;
@@ -133,9 +141,11 @@ struct vt_recorder {
 extern struct vt_recorder vt;
 
 /* lock.c */
-void vt_lock(void);
-bool vt_trylock(void);
-void vt_unlock(void);
+void vt_locked(void (*fn)(void *), void *arg);
+void vt_locked_if_free(void (*fn)(void *), void *arg);
+void vt_unwinding(void (*fn)(void *), void *arg);
+bool vt_lock_init(void);
+bool vt_lock_reset(void);
 
 /* arena.c - zeroed memory that is never given back; NULL when the kernel refuses. */
 void *vt_arena_alloc(size_t bytes);
@@ -166,6 +176,7 @@ long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 /* stack.c */
 bool vt_abandoned(const void *frame);
 void vt_stack_init(void);
+void vt_stack_home(void *thread);
 uint32_t vt_stack_id(void);
 void vt_stack_define(uint32_t id);
 
@@ -208,7 +219,7 @@ void vt_end_for_lack_of_room(void);
 uint64_t vt_ns_of_tick(uint64_t tick);
 
 /* outside.c - work with a descriptor table of its own. */
-#define VT_HELPER_STACK (256u << 10)
+#define VT_HELPER_STACK (64u << 10)
 bool vt_outside(void (*fn)(void *), void *arg);
 long vt_read_file(const char *path, char *buf, size_t size);
 

@@ -465,28 +465,36 @@ void vt_snapshot(uint8_t reason)
 	vt.heal_not_before = started + cost + pause - vt.start_ns;
 }
 
+static void serve(void *arg)
+{
+	(void)arg;
+	if (!atomic_load(&vt.on))
+		return;
+	uint64_t asked = atomic_load_explicit(&vt.header->snapshot_request, memory_order_relaxed);
+	vt.snapshot_served = asked;
+	vt_snapshot(VT_SNAPSHOT_DEMAND);
+	atomic_store(&vt.header->snapshot_done, asked);
+}
+
 /* After a call: serve a snapshot that another process asked for through the header. */
 void vt_snapshot_if_asked(void)
 {
 	uint64_t asked = atomic_load_explicit(&vt.header->snapshot_request, memory_order_relaxed);
-	if (vt_likely(asked == vt.snapshot_served) || !vt_trylock())
-		return;
-	if (atomic_load(&vt.on)) {
-		vt.snapshot_served = asked;
+	if (vt_unlikely(asked != vt.snapshot_served))
+		vt_locked_if_free(serve, NULL);
+}
+
+static void on_demand(void *arg)
+{
+	(void)arg;
+	if (atomic_load(&vt.on))
 		vt_snapshot(VT_SNAPSHOT_DEMAND);
-		atomic_store(&vt.header->snapshot_done, asked);
-	}
-	vt_unlock();
 }
 
 /* For programs that want a snapshot at a point of their choice. */
 __attribute__((visibility("default"))) void vmtrail_snapshot(void);
 void vmtrail_snapshot(void)
 {
-	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
-		return;
-	vt_lock();
-	if (atomic_load(&vt.on))
-		vt_snapshot(VT_SNAPSHOT_DEMAND);
-	vt_unlock();
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_locked(on_demand, NULL);
 }

@@ -14,12 +14,15 @@
 #include "hash.h"
 #include "unwinder.h"
 #include <signal.h>
+#include <sys/resource.h>
 
 /*
  * Frames taken when a handler has interrupted the unwinder. A step costs about a microsecond there;
  * a handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
  */
 #define NESTED_DEPTH 12
+#define ROOM         16384 /* bytes of stack; the unwinder takes up to 8 KiB */
+#define HOME_TRIES   4
 #define REFERENCES   16 /* stacks written last whose outer frames a new one may share */
 
 struct vt_stack_entry {
@@ -49,6 +52,49 @@ bool vt_abandoned(const void *frame)
 	if (alt.ss_flags & SS_ONSTACK)
 		return in_alt && there < here;
 	return there < here || (in_alt && !(alt.ss_flags & SS_DISABLE));
+}
+
+/*
+ * Find the stack that is a thread's for as long as it lives, under the lock: the main stack as far
+ * as it may grow, or what pthread_create mapped, with its guard below and the thread's own block
+ * at its top. Of any other (a fibre's, one that the program made) nothing is known.
+ */
+void vt_stack_home(void *thread)
+{
+	struct vt_thread *t = thread;
+	struct rlimit limit = { 0, 0 };
+	vt_drain(false);
+	struct vt_extent *x = vt_model_find(&vt.model, (uint64_t)__builtin_thread_pointer());
+	struct vt_extent *guard = x ? vt_extent_prev(x) : NULL;
+	t->home = (struct vt_range){ 0, 0 };
+	if (guard && guard->end == x->start && guard->birth == x->birth && x->birth &&
+	    !(guard->flags & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)))) {
+		t->home = (struct vt_range){ x->start, x->end };
+	} else if (t->tid == vt.pid) {
+		for (x = vt_model_last(&vt.model); x && x->special != VT_SPECIAL_STACK;)
+			x = vt_extent_prev(x);
+		if (!x)
+			return;
+		guard = vt_extent_prev(x);
+		vt_sys4(SYS_prlimit64, 0, RLIMIT_STACK, 0, &limit);
+		t->home.hi = x->end;
+		t->home.lo = guard ? guard->end : 0;
+		if (limit.rlim_cur < t->home.hi - t->home.lo)
+			t->home.lo = t->home.hi - limit.rlim_cur;
+	}
+}
+
+/*
+ * Whether the stack we are on has room for the unwinder. On one that may be small, or whose size is
+ * not known, it runs on a stack of ours, with signals blocked.
+ */
+static inline bool roomy(void)
+{
+	const struct vt_thread *t = &vt_self;
+	uint64_t here = (uint64_t)__builtin_frame_address(0);
+	if (vt_unlikely(here - t->alternate.lo < t->alternate.hi - t->alternate.lo))
+		return false;
+	return here - t->home.lo < t->home.hi - t->home.lo && here - t->home.lo >= ROOM;
 }
 
 /* Load the unwinder, while the process still has one thread. Without it stacks stay empty. */
@@ -167,49 +213,90 @@ static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
 	return e;
 }
 
-static uint32_t intern(const uint64_t *pc, uint32_t n, uint64_t hash)
+/* A stack as it was taken: pc[skip] is the innermost frame that is not ours. */
+struct taking {
+	void *pc[VT_MAX_STACK + 8];
+	int depth, n, skip;
+	uint64_t hash;
+	uint32_t id;
+};
+
+static void intern(void *arg)
 {
+	struct taking *k = arg;
+	const uint64_t *pc = (const uint64_t *)&k->pc[k->skip];
 	struct vt_stack_entry *e = NULL;
-	vt_lock();
-	HASH_FIND_BYHASHVALUE(hh, vt.stacks, pc, n * sizeof(*pc), (unsigned)hash, e);
+	HASH_FIND_BYHASHVALUE(hh, vt.stacks, pc, (uint32_t)k->n * sizeof(*pc), (unsigned)k->hash,
+			      e);
 	if (!e)
-		e = add(pc, n, (unsigned)hash);
+		e = add(pc, (uint32_t)k->n, (unsigned)k->hash);
 	else if (e->generation != vt.generation && !write_definition(e))
 		e = NULL;
 	if (e)
-		vt_cache_set(vt.stack_cache, hash, e->id);
-	vt_unlock();
-	return e ? e->id : 0;
+		vt_cache_set(vt.stack_cache, k->hash, e->id);
+	k->id = e ? e->id : 0;
+}
+
+static void unwind(void *arg)
+{
+	struct taking *k = arg;
+	k->n = vt_unwinder.backtrace(k->pc, k->depth + 4);
+}
+
+static void unwind_nested(void *arg)
+{
+	struct taking *k = arg;
+	k->n = unwind_by_steps(k->pc, k->depth < NESTED_DEPTH ? k->depth + 4 : NESTED_DEPTH + 4);
+}
+
+/* The stack is small, or not known: perhaps only because the drain could not get that far yet. */
+static __attribute__((noinline)) void take_elsewhere(void (*how)(void *), struct taking *k)
+{
+	struct vt_thread *t = &vt_self;
+	if (!t->home.hi && t->home_tries < HOME_TRIES) {
+		t->home_tries++;
+		vt_locked(vt_stack_home, t);
+	}
+	vt_unwinding(how, k);
+}
+
+static void take(struct taking *k)
+{
+	struct vt_thread *t = &vt_self;
+	void (*how)(void *) = unwind;
+	if (vt_unlikely(t->unwind_frame) && !vt_abandoned(t->unwind_frame))
+		how = unwind_nested;
+	else
+		t->unwind_frame = __builtin_frame_address(0);
+	if (vt_likely(roomy()))
+		how(k);
+	else
+		take_elsewhere(how, k);
+	if (how == unwind)
+		t->unwind_frame = NULL;
 }
 
 /* The id of the caller's stack, 0 when there is none to be had. May change errno. */
 uint32_t vt_stack_id(void)
 {
-	struct vt_thread *t = &vt_self;
-	uint32_t depth = vt.options.stack_depth;
-	if (!depth)
+	struct taking k;
+	k.depth = (int)vt.options.stack_depth;
+	if (!k.depth)
 		return 0;
-	void *pc[VT_MAX_STACK + 8];
-	int n;
-	if (vt_likely(!t->unwind_frame) || vt_abandoned(t->unwind_frame)) {
-		t->unwind_frame = __builtin_frame_address(0);
-		n = vt_unwinder.backtrace(pc, (int)depth + 4);
-		t->unwind_frame = NULL;
-	} else {
-		n = unwind_by_steps(pc, depth < NESTED_DEPTH ? (int)depth + 4 : NESTED_DEPTH + 4);
-	}
-
-	int skip = 0;
-	while (skip < n && (uint64_t)pc[skip] - vt.text_lo < vt.text_hi - vt.text_lo)
-		skip++;
-	n -= skip;
-	if (n <= 0)
+	take(&k);
+	k.skip = 0;
+	while (k.skip < k.n && (uint64_t)k.pc[k.skip] - vt.text_lo < vt.text_hi - vt.text_lo)
+		k.skip++;
+	k.n -= k.skip;
+	if (k.n <= 0)
 		return 0;
-	if ((uint32_t)n > depth)
-		n = (int)depth;
-	uint64_t hash = (uint64_t)n;
-	for (int i = 0; i < n; i++)
-		hash = vt_mix(hash, (uint64_t)pc[skip + i]);
-	uint32_t id = vt_cache_get(vt.stack_cache, hash);
-	return vt_likely(id) ? id : intern((uint64_t *)&pc[skip], (uint32_t)n, hash);
+	if (k.n > k.depth)
+		k.n = k.depth;
+	k.hash = (uint64_t)k.n;
+	for (int i = 0; i < k.n; i++)
+		k.hash = vt_mix(k.hash, (uint64_t)k.pc[k.skip + i]);
+	k.id = vt_cache_get(vt.stack_cache, k.hash);
+	if (vt_unlikely(!k.id))
+		vt_locked(intern, &k);
+	return k.id;
 }

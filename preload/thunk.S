@@ -9,6 +9,7 @@
  *               VT_SITE_SIZE bytes apart, one for each system call number. vt_site_full_N also
  *               keeps the vector registers, for sites in the middle of larger functions.
  * vt_clone_task starts a task on a stack of its own.
+ * vt_on_stack   calls a function on another stack. A debugger sees the caller through it.
  * syscall       libc's function of that name: numbers of ours go to vt_inner.
  *
  * SPDX-License-Identifier: MIT
@@ -155,6 +156,28 @@ vt_clone_task:
 	.cfi_endproc
 	.size vt_clone_task, . - vt_clone_task
 
+	/* void vt_on_stack(void (*fn)(void *), void *arg, void *top) */
+	.globl vt_on_stack
+	.hidden vt_on_stack
+	.type vt_on_stack, @function
+vt_on_stack:
+	.cfi_startproc
+	pushq %rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset %rbp, 0
+	movq %rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	movq %rdi, %rax
+	movq %rsi, %rdi
+	movq %rdx, %rsp
+	call *%rax
+	movq %rbp, %rsp
+	popq %rbp
+	.cfi_def_cfa %rsp, 8
+	ret
+	.cfi_endproc
+	.size vt_on_stack, . - vt_on_stack
+
 	/* As libc's: fork-like numbers must not meet a frame of ours, so only known ones go to C. */
 	.globl syscall
 	.type syscall, @function
@@ -214,6 +237,32 @@ vt_clone_task:
 	brk #0
 	.cfi_endproc
 	.size vt_clone_task, . - vt_clone_task
+
+	/* void vt_on_stack(void (*fn)(void *), void *arg, void *top) */
+	.globl vt_on_stack
+	.hidden vt_on_stack
+	.type vt_on_stack, %function
+vt_on_stack:
+	.cfi_startproc
+	stp x29, x30, [sp, #-16]!
+	.cfi_adjust_cfa_offset 16
+	.cfi_rel_offset x29, 0
+	.cfi_rel_offset x30, 8
+	mov x29, sp
+	.cfi_def_cfa_register x29
+	mov x9, x0
+	mov x0, x1
+	mov sp, x2
+	blr x9
+	mov sp, x29
+	.cfi_def_cfa_register sp
+	ldp x29, x30, [sp], #16
+	.cfi_restore x29
+	.cfi_restore x30
+	.cfi_adjust_cfa_offset -16
+	ret
+	.cfi_endproc
+	.size vt_on_stack, . - vt_on_stack
 
 #endif
 

@@ -10,6 +10,7 @@
 #include "recorder.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -193,6 +194,18 @@ EXPORT int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rl
 		     struct rlimit64 *old)
 {
 	return (int)limit(pid, (int)resource, (const struct rlimit *)new, (struct rlimit *)old);
+}
+
+/* stack.c must know when it runs on an alternate stack. */
+EXPORT int sigaltstack(const stack_t *new, stack_t *old)
+{
+	long ret = vt_sys2(SYS_sigaltstack, new, old);
+	if (new && !ret) {
+		uint64_t lo = (uint64_t) new->ss_sp;
+		bool set = !(new->ss_flags &SS_DISABLE);
+		vt_self.alternate = (struct vt_range){ lo, set ? lo + new->ss_size : lo };
+	}
+	return (int)result(ret);
 }
 
 /*
