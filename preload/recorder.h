@@ -173,6 +173,16 @@ bool vt_call_under_way(uint64_t before);
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
+/* loaded.c - which module holds an address, without the loader's lock. */
+struct dl_phdr_info;
+void vt_loaded_init(void);
+bool vt_loaded_find(const void *addr, struct dl_phdr_info *info);
+/*
+ * Whether the 8 bytes around addr can be read. The kernel copies a signal set of 8 bytes from the
+ * address before it finds that the operation asked for does not exist.
+ */
+bool vt_readable(const void *addr);
+
 /* stack.c */
 bool vt_abandoned(const void *frame);
 void vt_stack_init(void);

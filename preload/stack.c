@@ -97,6 +97,23 @@ static inline bool roomy(void)
 	return here - t->home.lo < t->home.hi - t->home.lo && here - t->home.lo >= ROOM;
 }
 
+static int unwind_by_steps(void **pc, int max)
+{
+	unw_context_t context;
+	unw_cursor_t cursor;
+	int n = 0;
+	vt_unwinder_here(&context);
+	if (vt_unwinder.init_local(&cursor, &context) < 0)
+		return 0;
+	do {
+		unw_word_t ip = 0;
+		if (vt_unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
+			break;
+		pc[n++] = (void *)ip;
+	} while (n < max && vt_unwinder.step(&cursor) > 0);
+	return n;
+}
+
 /* Load the unwinder, while the process still has one thread. Without it stacks stay empty. */
 void vt_stack_init(void)
 {
@@ -112,24 +129,10 @@ void vt_stack_init(void)
 		vt.options.stack_depth = 0;
 	/* The first use allocates what the unwinder needs for ever. */
 	void *warm[8];
-	vt_unwinder.backtrace(warm, 8);
-}
-
-static int unwind_by_steps(void **pc, int max)
-{
-	unw_context_t context;
-	unw_cursor_t cursor;
-	int n = 0;
-	vt_unwinder.getcontext(&context);
-	if (vt_unwinder.init_local(&cursor, &context) < 0)
-		return 0;
-	do {
-		unw_word_t ip = 0;
-		if (vt_unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
-			break;
-		pc[n++] = (void *)ip;
-	} while (n < max && vt_unwinder.step(&cursor) > 0);
-	return n;
+	if (vt_unwinder.backtrace)
+		vt_unwinder.backtrace(warm, 8);
+	else
+		unwind_by_steps(warm, 8);
 }
 
 /* How many outermost frames two stacks have in common. */
@@ -240,7 +243,8 @@ static void intern(void *arg)
 static void unwind(void *arg)
 {
 	struct taking *k = arg;
-	k->n = vt_unwinder.backtrace(k->pc, k->depth + 4);
+	k->n = vt_unwinder.backtrace ? vt_unwinder.backtrace(k->pc, k->depth + 4)
+				     : unwind_by_steps(k->pc, k->depth + 4);
 }
 
 static void unwind_nested(void *arg)

@@ -27,26 +27,6 @@
 
 struct vt_unwinder vt_unwinder;
 
-static int (*find_object)(void *, void *); /* _dl_find_object, glibc 2.35 and later */
-
-/* glibc's struct dl_find_object, as far as it is needed. */
-struct found_object {
-	unsigned long long flags;
-	void *map_start, *map_end;
-	struct link_map *map;
-	void *eh_frame;
-	unsigned long long reserved[8];
-};
-
-/*
- * Readable? The kernel copies a signal set of 8 bytes from the address before it finds that the
- * operation asked for does not exist.
- */
-static bool readable(const void *addr)
-{
-	return vt_sys4(SYS_rt_sigprocmask, ~0, (uint64_t)addr & ~7ull, 0, 8) != -EFAULT;
-}
-
 /*
  * Thread-local storage of the unwinder. The loader would allocate it by malloc at a thread's first
  * use, which may be inside that thread's malloc.
@@ -91,7 +71,7 @@ static long no_syscall(long nr, ...)
 	va_arg(ap, int);
 	const void *addr = va_arg(ap, const void *);
 	va_end(ap);
-	if (nr == SYS_write && readable(addr))
+	if (nr == SYS_write && vt_readable(addr))
 		return 1;
 	errno = EFAULT;
 	return -1;
@@ -127,14 +107,14 @@ static int no_close(int fd)
 static int probe_mincore(void *addr, size_t len, unsigned char *vec)
 {
 	memset(vec, 1, (len + VT_PAGE_SIZE - 1) / VT_PAGE_SIZE);
-	return readable(addr) ? 0 : -1;
+	return vt_readable(addr) ? 0 : -1;
 }
 
 static int probe_msync(void *addr, size_t len, int flags)
 {
 	(void)len;
 	(void)flags;
-	return readable(addr) ? 0 : -1;
+	return vt_readable(addr) ? 0 : -1;
 }
 
 static void *own_map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
@@ -153,22 +133,8 @@ static int own_unmap(void *addr, size_t len)
 /* Show libunwind the one module that holds the address it looks for: the first word of its data. */
 static int iterate(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
 {
-	struct found_object o;
-	if (!find_object)
-		return dl_iterate_phdr(callback, data);
-	if (find_object(*(void **)data, &o) != 0)
-		return 0;
-	const ElfW(Ehdr) *eh = o.map_start;
-	if (memcmp(eh->e_ident, ELFMAG, SELFMAG))
-		return dl_iterate_phdr(callback, data);
-	struct dl_phdr_info info = {
-		.dlpi_addr = o.map->l_addr,
-		.dlpi_name = o.map->l_name,
-		.dlpi_phdr = (const void *)((const char *)eh + eh->e_phoff),
-		.dlpi_phnum = eh->e_phnum,
-		.dlpi_adds = 1,
-	};
-	return callback(&info, sizeof(info), data);
+	struct dl_phdr_info info;
+	return vt_loaded_find(*(void **)data, &info) ? callback(&info, sizeof(info), data) : 0;
 }
 
 static const struct {
@@ -202,6 +168,9 @@ static uint64_t dynamic(const struct link_map *m, int64_t tag)
 	return 0;
 }
 
+/* Whether the library asked for its thread-local storage by a function that we replaced. */
+static bool tls_rewired;
+
 /* Point the library's imports of these names at the replacements; all of them, or say no. */
 static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint64_t size)
 {
@@ -213,31 +182,40 @@ static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint6
 		uint64_t slot = m->l_addr + rela[i].r_offset;
 		for (size_t k = 0; k < sizeof(rewired) / sizeof(*rewired); k++) {
 			const void *to = rewired[k].replacement;
-			if (!strcmp(name, rewired[k].name) &&
-			    vt_sys4(SYS_pwrite64, fd, &to, sizeof(to), slot) != sizeof(to))
+			if (strcmp(name, rewired[k].name))
+				continue;
+			if (vt_sys4(SYS_pwrite64, fd, &to, sizeof(to), slot) != sizeof(to))
 				return false;
+			tls_rewired |= to == tls_address;
 		}
 	}
 	return true;
 }
 
-/* Whether the library needs more thread-local storage than we have, or initialised one. */
+/*
+ * 1: the library has thread-local storage; -1: more than we can give it, or initialised; 0: none.
+ */
 static int find_tls(struct dl_phdr_info *info, size_t size, void *map)
 {
 	(void)size;
 	if (info->dlpi_addr != ((struct link_map *)map)->l_addr)
 		return 0;
 	for (int i = 0; i < info->dlpi_phnum; i++)
-		if (info->dlpi_phdr[i].p_type == PT_TLS &&
-		    (info->dlpi_phdr[i].p_memsz > TLS_BYTES || info->dlpi_phdr[i].p_filesz))
-			return -1;
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			return info->dlpi_phdr[i].p_memsz > TLS_BYTES || info->dlpi_phdr[i].p_filesz
+				   ? -1
+				   : 1;
 	return 0;
 }
 
-static bool rewire(void *lib)
+/* Afterwards *tls_foreign tells whether it may still allocate thread-local storage by malloc. */
+static bool rewire(void *lib, bool *tls_foreign)
 {
 	struct link_map *m = NULL;
-	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m || dl_iterate_phdr(find_tls, m))
+	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m)
+		return false;
+	int tls_found = dl_iterate_phdr(find_tls, m);
+	if (tls_found < 0)
 		return false;
 	long fd = vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
@@ -245,6 +223,7 @@ static bool rewire(void *lib)
 	bool ok = rewire_table(m, (int)fd, dynamic(m, DT_JMPREL), dynamic(m, DT_PLTRELSZ)) &&
 		  rewire_table(m, (int)fd, dynamic(m, DT_RELA), dynamic(m, DT_RELASZ));
 	vt_sys1(SYS_close, fd);
+	*tls_foreign = tls_found && !tls_rewired;
 	return ok;
 }
 
@@ -254,15 +233,22 @@ bool vt_unwinder_load(void)
 	struct vt_unwinder *u = &vt_unwinder;
 	/* Bound now: a lazily bound import would be looked up at its first use. */
 	void *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-	if (!lib || !rewire(lib))
+	bool tls_foreign = false;
+	if (!lib || !rewire(lib, &tls_foreign))
 		return false;
-	find_object = (int (*)(void *, void *))dlsym(RTLD_DEFAULT, "_dl_find_object");
-	u->backtrace = (int (*)(void **, int))dlsym(lib, "unw_backtrace");
+	vt_loaded_init();
+	/* Its cache is thread-local; steps need none. */
+	if (!tls_foreign)
+		u->backtrace = (int (*)(void **, int))dlsym(lib, "unw_backtrace");
+#if defined(__x86_64__)
 	u->getcontext = (int (*)(unw_context_t *))dlsym(lib, STR(UNW_ARCH_OBJ(getcontext)));
+	if (!u->getcontext)
+		return false;
+#endif
 	u->init_local =
 	    (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
 	u->step = (int (*)(unw_cursor_t *))dlsym(lib, STR(UNW_OBJ(step)));
 	u->get_reg =
 	    (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(lib, STR(UNW_OBJ(get_reg)));
-	return u->backtrace && u->getcontext && u->init_local && u->step && u->get_reg;
+	return u->init_local && u->step && u->get_reg;
 }

@@ -13,8 +13,10 @@
 #include <libunwind.h>
 
 struct vt_unwinder {
-	int (*backtrace)(void **, int);
+	int (*backtrace)(void **, int); /* NULL: unwind by steps */
+#if defined(__x86_64__)
 	int (*getcontext)(unw_context_t *);
+#endif
 	int (*init_local)(unw_cursor_t *, unw_context_t *);
 	int (*step)(unw_cursor_t *);
 	int (*get_reg)(unw_cursor_t *, unw_regnum_t, unw_word_t *);
@@ -22,5 +24,13 @@ struct vt_unwinder {
 extern struct vt_unwinder vt_unwinder;
 
 bool vt_unwinder_load(void);
+
+/* The registers here. Elsewhere than on x86-64 libunwind has it as a macro, with nothing to link.
+ */
+#if defined(__x86_64__)
+#define vt_unwinder_here(context) vt_unwinder.getcontext(context)
+#else
+#define vt_unwinder_here(context) unw_getcontext(context)
+#endif
 
 #endif
