@@ -113,6 +113,8 @@ struct vt_find {
 	struct vt_sites *sites;
 	struct vt_owners owners;
 	struct vt_history history;
+	struct vt_history
+	    claims; /* the last deaths that findings stand for, and nothing lives there */
 	struct vt_find_piece *pieces; /* of the event under way */
 	size_t n_pieces, cap_pieces;
 	uint32_t actor;         /* its owner */
@@ -123,7 +125,7 @@ struct vt_find {
 	uint64_t n_suspicions;
 	size_t cap_suspicions;
 	struct vt_find_hint hints[VT_FIND_HINTS];
-	uint32_t next_hint;
+	uint32_t next_hint, n_hints;
 	struct vt_find_group *groups; /* findings by kind and stack */
 };
 

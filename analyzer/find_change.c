@@ -61,12 +61,13 @@ void vt_find_change(struct vt_find *f, const struct vt_event *e)
 	if (!is_change(e->kind) || vt_is_error(e->ret) || !f->actor ||
 	    f->actor == VT_OWNER_RUNTIME || !vt_find_range(e, &lo, &hi))
 		return;
-	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
-	if (!d || d->lo > lo || d->hi < hi || d->owner != f->actor || !touched(f, e, lo, hi, &p))
+	if (!touched(f, e, lo, hi, &p))
 		return;
 	struct vt_birth b = vt_find_birth(f, &p);
-	if (!b.owner || b.owner == f->actor || b.root_owner == f->actor || b.seq <= d->death ||
-	    vt_find_own_text(f, &p))
+	if (!b.owner || b.owner == f->actor || b.root_owner == f->actor || vt_find_own_text(f, &p))
+		return;
+	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
+	if (!d || d->lo > lo || d->hi < hi || d->owner != f->actor || b.seq <= d->death)
 		return;
 	bool given_out = b.role == VT_ROLE_STACK || b.role == VT_ROLE_MALLOC;
 	if (given_out && p.lo != b.lo)
@@ -80,6 +81,12 @@ void vt_find_change(struct vt_find *f, const struct vt_event *e)
 	vt_find_add_history(&n, d->death);
 	vt_find_add_victim(f, &n, &p, &b);
 	vt_find_add(f, &n);
+}
+
+static void forget_hint(struct vt_find *f, struct vt_find_hint *h)
+{
+	h->owner = VT_OWNER_UNKNOWN;
+	f->n_hints--;
 }
 
 static void report_hint(struct vt_find *f, struct vt_find_hint *h, const struct vt_event *relied)
@@ -101,7 +108,7 @@ static void report_hint(struct vt_find *f, struct vt_find_hint *h, const struct 
 	if (relied)
 		vt_find_add_history(&n, relied->seq);
 	vt_find_add(f, &n);
-	h->owner = VT_OWNER_UNKNOWN;
+	forget_hint(f, h);
 }
 
 void vt_find_note_hint(struct vt_find *f, const struct vt_event *e)
@@ -115,6 +122,7 @@ void vt_find_note_hint(struct vt_find *f, const struct vt_event *e)
 	struct vt_find_hint *h = &f->hints[f->next_hint++ % VT_FIND_HINTS];
 	if (h->owner)
 		report_hint(f, h, NULL);
+	f->n_hints++;
 	*h = (struct vt_find_hint){ .seq = e->seq,
 				    .asked = lo,
 				    .length = hi - lo,
@@ -140,7 +148,7 @@ static bool is_not_own(const struct vt_find *f, const struct vt_event *e, uint64
 bool vt_find_hint_relied(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if (!f->actor || (!is_change(e->kind) && e->kind != VT_MUNMAP) ||
+	if (!f->n_hints || !f->actor || (!is_change(e->kind) && e->kind != VT_MUNMAP) ||
 	    !vt_find_range(e, &lo, &hi))
 		return false;
 	for (size_t i = 0; i < VT_FIND_HINTS; i++) {
@@ -148,7 +156,7 @@ bool vt_find_hint_relied(struct vt_find *f, const struct vt_event *e)
 		if (h->owner != f->actor)
 			continue;
 		if (lo <= h->got && h->got < hi && e->kind == VT_MUNMAP) {
-			h->owner = VT_OWNER_UNKNOWN; /* noticed, and given back */
+			forget_hint(f, h); /* noticed, and given back */
 			return false;
 		}
 		if (lo != h->asked || hi - lo != h->length || h->tid != e->tid ||

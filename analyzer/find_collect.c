@@ -32,6 +32,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	struct vt_find *f = ctx;
 	if (!ev || x->own || (ev->flags & VT_EV_OWN))
 		return;
+	vt_owners_expect(&f->owners, x->birth);
 	f->pieces = vt_grow(f->pieces, f->n_pieces, &f->cap_pieces, sizeof(*f->pieces));
 	f->pieces[f->n_pieces++] = (struct vt_find_piece){
 		.lo = start,
@@ -52,7 +53,7 @@ static const char *path_of(const struct vt_find *f, uint32_t file)
 
 struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piece *p)
 {
-	const struct vt_birth *known = p->birth ? vt_owners_birth(&f->owners, p->birth) : NULL;
+	const struct vt_birth *known = vt_owners_birth(&f->owners, p->birth);
 	if (known)
 		return *known;
 	struct vt_birth b = { .seq = p->birth, .lo = p->lo, .hi = p->hi, .root = p->birth };
@@ -216,7 +217,7 @@ static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_rol
 		b.placeholder = e->kind == VT_MMAP && !(e->a[3] & MAP_FIXED) &&
 				!(p->flags & VT_VM(SHARED)) && !p->file;
 	}
-	if (!b.hi || vt_owners_birth(&f->owners, e->seq))
+	if (!b.hi)
 		return;
 	b.reserve |= e->kind == VT_MMAP && (e->a[3] & MAP_NORESERVE);
 	find_root(f, &b);
@@ -225,6 +226,9 @@ static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_rol
 
 static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t claim)
 {
+	for (size_t i = 0; i < f->n_pieces && f->claims.root; i++)
+		if (f->pieces[i].fate == VT_PIECE_BORN)
+			vt_history_remove(&f->claims, f->pieces[i].lo, f->pieces[i].hi);
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
 		bool moved = p->fate == VT_PIECE_MOVED && !(e->a[3] & DONTUNMAP);
@@ -235,12 +239,14 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 				     .hi = p->hi,
 				     .birth = b.seq,
 				     .death = e->seq,
-				     .owner = b.owner,
-				     .killer = f->actor,
+				     .owner = (uint16_t)b.owner,
+				     .killer = (uint16_t)f->actor,
 				     .birth_tid = b.tid,
-				     .death_tid = e->tid,
-				     .claim = claim };
+				     .death_tid = e->tid };
 		vt_history_add(&f->history, &d);
+		d.claim = claim;
+		if (claim)
+			vt_history_add(&f->claims, &d);
 	}
 }
 
@@ -300,6 +306,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	if (error)
 		return error;
 	f->replay = &r;
+	f->claims.only_last = true;
 	f->sites = vt_sites_new();
 	r.model.observe = observe;
 	r.model.observe_ctx = f;
@@ -330,6 +337,7 @@ void vt_find_free(struct vt_find *f)
 	}
 	vt_owners_free(&f->owners);
 	vt_history_free(&f->history);
+	vt_history_free(&f->claims);
 	vt_sites_free(f->sites);
 	free(f->pieces);
 	free(f->found);

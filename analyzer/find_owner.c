@@ -6,18 +6,11 @@
 #include "find_owner.h"
 
 #include <sys/mman.h>
-#include <uthash.h>
 
 #include "alloc.h"
 
-/* Births are kept until this many more than there are live extents. */
-#define SLACK 8192
-
-struct vt_birth_entry {
-	UT_hash_handle hh;
-	struct vt_birth birth;
-	bool live; /* of sweep */
-};
+/* The least size of the table of births, a power of two. */
+#define LEAST 8192
 
 /* What the runtime makes a mapping for, as the call itself shows. */
 static enum vt_role role_of(const struct vt_module *m, const struct vt_event *e)
@@ -40,6 +33,8 @@ uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struc
 		return VT_OWNER_RUNTIME;
 	}
 	uint32_t owner = VT_OWNER_MODULE + m->number;
+	if (owner > UINT16_MAX) /* as struct vt_dead has it */
+		return VT_OWNER_UNKNOWN;
 	if (owner >= o->cap_names) {
 		size_t cap = (size_t)owner * 2;
 		o->names = vt_realloc(o->names, cap, sizeof(*o->names));
@@ -70,53 +65,69 @@ const char *vt_role_name(enum vt_role role)
 	return names[role];
 }
 
-const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq)
+static size_t hash(uint64_t seq)
 {
-	struct vt_birth_entry *e;
-	HASH_FIND(hh, o->births, &seq, sizeof(seq), e);
-	return e ? &e->birth : NULL;
+	return (seq * 0x9e3779b97f4a7c15u) >> 32;
 }
 
-/* Forget the births that nothing lives of. */
-static void sweep(struct vt_owners *o, const struct vt_replay *r)
+/* Where a birth stands in the table, or would stand: the first free place after its hash. */
+static size_t place_of(const struct vt_owners *o, uint64_t seq)
 {
-	struct vt_birth_entry *e, *next;
+	size_t i = hash(seq);
+	while (o->births[i & o->mask].seq && o->births[i & o->mask].seq != seq)
+		i++;
+	return i & o->mask;
+}
+
+const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq)
+{
+	if (!o->births || !seq)
+		return NULL;
+	const struct vt_birth *b = &o->births[place_of(o, seq)];
+	return b->seq ? b : NULL;
+}
+
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq)
+{
+	if (o->births)
+		__builtin_prefetch(&o->births[hash(seq) & o->mask]);
+}
+
+static void enter(struct vt_owners *o, const struct vt_birth *birth)
+{
+	struct vt_birth *b = &o->births[place_of(o, birth->seq)];
+	o->n += !b->seq;
+	*b = *birth;
+}
+
+/* A new table, of the births that something lives of. */
+static void renew(struct vt_owners *o, const struct vt_replay *r)
+{
+	struct vt_owners old = *o;
+	size_t live = r->model.totals.extents, size = LEAST;
+	while (size < 4 * live)
+		size *= 2;
+	o->births = vt_calloc(size, sizeof(*o->births));
+	o->mask = size - 1;
+	o->n = 0;
 	for (const struct vt_extent *x = vt_model_first(&r->model); x; x = vt_extent_next(x)) {
-		HASH_FIND(hh, o->births, &x->birth, sizeof(x->birth), e);
-		if (e)
-			e->live = true;
+		const struct vt_birth *b = vt_owners_birth(&old, x->birth);
+		if (b)
+			enter(o, b);
 	}
-	HASH_ITER (hh, o->births, e, next) {
-		if (!e->live) {
-			HASH_DEL(o->births, e);
-			free(e);
-			o->n--;
-			continue;
-		}
-		e->live = false;
-	}
-	o->sweep_at = 2 * o->n + SLACK;
+	free(old.births);
 }
 
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth)
 {
-	struct vt_birth_entry *e = vt_calloc(1, sizeof(*e));
-	if (!o->sweep_at)
-		o->sweep_at = SLACK;
-	if (o->n >= o->sweep_at)
-		sweep(o, r);
-	e->birth = *birth;
-	HASH_ADD(hh, o->births, birth.seq, sizeof(birth->seq), e);
-	o->n++;
+	if (!o->births || o->n > o->mask / 2)
+		renew(o, r);
+	enter(o, birth);
 }
 
 void vt_owners_free(struct vt_owners *o)
 {
-	struct vt_birth_entry *e, *next;
-	HASH_ITER (hh, o->births, e, next) {
-		HASH_DEL(o->births, e);
-		free(e);
-	}
+	free(o->births);
 	for (size_t i = 0; i < o->cap_names; i++)
 		free(o->names[i]);
 	free(o->names);

@@ -36,11 +36,9 @@ struct vt_birth {
 	bool placeholder; /* private anonymous memory that the kernel had placed */
 };
 
-struct vt_birth_entry;
-
 struct vt_owners {
-	struct vt_birth_entry *births; /* of live mappings, and some dead ones */
-	size_t n, sweep_at;
+	struct vt_birth *births; /* of live mappings, and some dead ones: a hash table by seq */
+	size_t n, mask;
 	char **names; /* by owner */
 	size_t cap_names;
 };
@@ -55,6 +53,8 @@ const char *vt_role_name(enum vt_role role);
 
 /* The birth of an event number, NULL: not known. */
 const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq);
+/* The birth will be asked for soon. */
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq);
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth);
 void vt_owners_free(struct vt_owners *o);
 

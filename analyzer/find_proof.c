@@ -63,7 +63,7 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 	    (e->kind != VT_MUNMAP && e->kind != VT_MPROTECT && e->kind != VT_MADVISE &&
 	     e->kind != VT_MSYNC && e->kind != VT_MREMAP))
 		return false;
-	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
+	const struct vt_dead *d = vt_history_find(&f->claims, lo, hi);
 	while (d) {
 		struct vt_finding *n = vt_find_claimed(f, d);
 		if (n && prove_by(f, n, d, e, lo, hi)) {
@@ -74,7 +74,7 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 			return true;
 		}
 		uint64_t next = d->hi;
-		d = next < hi ? vt_history_find(&f->history, next, hi) : NULL;
+		d = next < hi ? vt_history_find(&f->claims, next, hi) : NULL;
 	}
 	return false;
 }

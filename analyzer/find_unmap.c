@@ -9,38 +9,54 @@
  */
 #include "find.h"
 
-/* Whether the caller had a mapping of [lo, hi) that is dead. */
-static const struct vt_dead *lost_before(const struct vt_find *f, uint64_t lo, uint64_t hi)
+/* How many deaths back a caller's own mapping of a range is looked for. */
+#define LOOK_BACK 8
+
+/* The mapping of [lo, hi) that the caller had and that is dead: its own thread's, if there is one.
+ */
+static bool lost_before(struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
+			struct vt_dead *lost)
 {
 	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
-	if (!d || d->lo > lo || d->hi < hi)
-		return NULL;
-	return d->owner == f->actor || d->killer == f->actor ? d : NULL;
+	bool any = false;
+	for (int i = 0; i < LOOK_BACK && d; i++, d = vt_history_older(&f->history, d, lo, hi)) {
+		bool own = d->owner == f->actor || d->killer == f->actor;
+		bool same_thread = d->birth_tid == e->tid || d->death_tid == e->tid;
+		if (!own || d->lo > lo || d->hi < hi || (any && !same_thread))
+			continue;
+		*lost = *d;
+		any = true;
+		if (same_thread)
+			break;
+	}
+	return any;
 }
 
 /* The unmap found nothing at all. */
 static void find_nothing_there(struct vt_find *f, const struct vt_event *e, uint64_t lo,
 			       uint64_t hi)
 {
-	const struct vt_dead *d = lost_before(f, lo, hi);
-	if (!d || d->killer != f->actor)
+	struct vt_dead d;
+	if (!lost_before(f, e, lo, hi, &d) || d.killer != f->actor)
 		return;
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_DOUBLE_UNMAP, lo, hi);
-	bool same = d->lo == lo && d->hi == hi;
+	bool same = d.lo == lo && d.hi == hi;
 	n.severity = same ? VT_SEVERITY_ERROR : VT_SEVERITY_WARNING;
 	n.proof = same ? VT_PROOF_TWICE : VT_PROOF_NONE;
-	vt_find_add_history(&n, d->birth);
-	vt_find_add_history(&n, d->death);
+	vt_find_add_history(&n, d.birth);
+	vt_find_add_history(&n, d.death);
 	vt_find_add(f, &n);
 }
 
-/* A piece of the caller's own module: somebody else's new mapping in place of its own dead one? */
-static enum vt_severity judge_own(const struct vt_event *e, const struct vt_birth *b,
-				  const struct vt_dead *d, uint64_t lo, uint64_t hi)
+/* Whether the caller's thread had a mapping of just that range, which died before birth. */
+static bool had_just_this(const struct vt_find *f, const struct vt_event *e, uint64_t birth,
+			  uint64_t lo, uint64_t hi, struct vt_dead *lost)
 {
-	bool had_it = d && d->lo == lo && d->hi == hi && b->seq > d->death &&
-		      (d->birth_tid == e->tid || d->death_tid == e->tid);
-	return had_it && b->tid != e->tid ? VT_SEVERITY_SUSPICION : VT_SEVERITY_INFO;
+	const struct vt_dead *d = vt_history_same(&f->history, lo, hi, e->tid);
+	if (!d || d->death >= birth || (d->owner != f->actor && d->killer != f->actor))
+		return false;
+	*lost = *d;
+	return true;
 }
 
 /* A piece of another owner. */
@@ -63,31 +79,38 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 		find_nothing_there(f, e, lo, hi);
 		return 0;
 	}
-	const struct vt_dead *d = lost_before(f, lo, hi);
-	struct vt_finding n =
-	    vt_find_begin(f, e, d ? VT_FIND_DOUBLE_UNMAP : VT_FIND_FOREIGN_UNMAP, lo, hi);
+	struct vt_finding n = { 0 };
+	struct vt_dead d;
+	bool asked = false, lost = false;
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
 		struct vt_birth b = vt_find_birth(f, p);
-		if (!b.owner)
+		bool own = b.owner == f->actor || b.root_owner == f->actor;
+		/* the everyday case first: nobody needs to know what died here before */
+		if (!b.owner || (own && b.tid == e->tid) || vt_find_own_text(f, p))
 			continue;
-		enum vt_severity severity = VT_SEVERITY_INFO;
-		if (b.owner == f->actor || b.root_owner == f->actor)
-			severity = judge_own(e, &b, d, lo, hi);
-		else if (!vt_find_own_text(f, p))
+		enum vt_severity severity = VT_SEVERITY_SUSPICION;
+		if (own && !had_just_this(f, e, b.seq, lo, hi, &d))
+			continue;
+		lost |= own;
+		if (!own)
 			severity = judge_foreign(f, &b, lo, hi);
-		if (severity == VT_SEVERITY_INFO)
-			continue;
+		if (!own && !asked && !lost)
+			lost = lost_before(f, e, lo, hi, &d);
+		asked = true;
+		if (!n.seq)
+			n = vt_find_begin(f, e, VT_FIND_FOREIGN_UNMAP, lo, hi);
 		n.severity = severity > n.severity ? severity : n.severity;
 		n.proof = n.severity == VT_SEVERITY_ERROR ? VT_PROOF_OWNER : VT_PROOF_NONE;
-		n.race |= d && b.seq > d->death;
+		n.race |= lost && b.seq > d.death;
 		vt_find_add_victim(f, &n, p, &b);
 	}
 	if (!n.n_victims)
 		return 0;
-	if (d) {
-		vt_find_add_history(&n, d->birth);
-		vt_find_add_history(&n, d->death);
+	if (lost) {
+		n.kind = VT_FIND_DOUBLE_UNMAP;
+		vt_find_add_history(&n, d.birth);
+		vt_find_add_history(&n, d.death);
 	}
 	return vt_find_add(f, &n);
 }

@@ -27,8 +27,10 @@ struct site_entry {
 
 /* What is remembered for a stack id. */
 struct stack_memory {
-	uint64_t generation; /* 0: nothing */
+	uint64_t generation; /* of the site; 0: nothing */
 	struct vt_site *site;
+	uint64_t caller_generation;
+	const struct vt_module *caller;
 };
 
 struct vt_sites {
@@ -230,6 +232,19 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 	return outermost ? site_at(s, outermost, &inner, &outer, NULL) : NULL;
 }
 
+static struct stack_memory *memory_of(struct vt_sites *s, uint32_t stack)
+{
+	if (stack >= s->cap_stacks) {
+		size_t cap = s->cap_stacks ? s->cap_stacks : 256;
+		while (cap <= stack)
+			cap *= 2;
+		s->stacks = vt_realloc(s->stacks, cap, sizeof(*s->stacks));
+		memset(s->stacks + s->cap_stacks, 0, (cap - s->cap_stacks) * sizeof(*s->stacks));
+		s->cap_stacks = cap;
+	}
+	return &s->stacks[stack];
+}
+
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e)
 {
@@ -237,15 +252,7 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	if (!stack)
 		return NULL;
 	vt_code_refresh(&s->code, r);
-	if (e->stack >= s->cap_stacks) {
-		size_t cap = s->cap_stacks ? s->cap_stacks : 256;
-		while (cap <= e->stack)
-			cap *= 2;
-		s->stacks = vt_realloc(s->stacks, cap, sizeof(*s->stacks));
-		memset(s->stacks + s->cap_stacks, 0, (cap - s->cap_stacks) * sizeof(*s->stacks));
-		s->cap_stacks = cap;
-	}
-	struct stack_memory *memory = &s->stacks[e->stack];
+	struct stack_memory *memory = memory_of(s, e->stack);
 	if (memory->generation != s->code.generation) {
 		bool lasting = true;
 		memory->site = find_site(s, r, e, stack, &lasting);
@@ -254,22 +261,37 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	return memory->site;
 }
 
-const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay *r,
-				     const struct vt_event *e)
+/* Find a stack's caller: see vt_caller_of; *lasting as in find_site. */
+static const struct vt_module *find_caller(struct vt_sites *s, const struct vt_replay *r,
+					   const struct vt_event *e,
+					   const struct vt_stack_def *stack, bool *lasting)
 {
-	const struct vt_stack_def *stack = stack_of(r, e);
 	uint32_t file;
 	uint64_t offset;
-	if (!stack)
-		return NULL;
-	vt_code_refresh(&s->code, r);
 	for (uint32_t i = 0; i < stack->n; i++) {
 		const struct vt_module *m =
 		    vt_code_locate(&s->code, r, call_address(e, i, stack->pc[i]), &file, &offset);
+		*lasting &= m->has_file;
 		if (m->role != VT_MODULE_RECORDER)
 			return m;
 	}
 	return NULL;
+}
+
+const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay *r,
+				     const struct vt_event *e)
+{
+	const struct vt_stack_def *stack = stack_of(r, e);
+	if (!stack)
+		return NULL;
+	vt_code_refresh(&s->code, r);
+	struct stack_memory *memory = memory_of(s, e->stack);
+	if (memory->caller_generation != s->code.generation) {
+		bool lasting = true;
+		memory->caller = find_caller(s, r, e, stack, &lasting);
+		memory->caller_generation = lasting ? s->code.generation : 0;
+	}
+	return memory->caller;
 }
 
 uint32_t vt_sites_count(const struct vt_sites *s)
