@@ -20,25 +20,43 @@ static const char *const reasons[] = {
 	[VT_SNAPSHOT_FORK] = "fork",
 };
 
-static void print_mismatch(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
-			   const char *model, const char *kernel)
+static void print_snapshot(const struct vt_snapshot *s)
 {
 	const char *reason =
 	    s->reason < sizeof(reasons) / sizeof(reasons[0]) ? reasons[s->reason] : "?";
 
+	printf("snapshot %u (%s, after event %llu): ", s->number, reason,
+	       (unsigned long long)s->seq_lo);
+}
+
+static void print_mismatch(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
+			   const char *model, const char *kernel)
+{
 	(void)ctx;
-	printf("snapshot %u (%s, after event %llu): %llx", s->number, reason,
-	       (unsigned long long)s->seq_lo, (unsigned long long)start);
+	print_snapshot(s);
+	printf("%llx", (unsigned long long)start);
 	if (start != end)
 		printf("-%llx", (unsigned long long)end);
 	printf(": replay %s; kernel %s\n", model, kernel);
 }
 
+static void print_total(void *ctx, const struct vt_snapshot *s, const char *name, uint64_t least,
+			uint64_t most, uint64_t kernel)
+{
+	(void)ctx;
+	print_snapshot(s);
+	printf("%s: replay %llu", name, (unsigned long long)least);
+	if (most != least)
+		printf(" to %llu", (unsigned long long)most);
+	printf(" pages; kernel %llu\n", (unsigned long long)kernel);
+}
+
 static int usage(void)
 {
 	puts("usage: vmtrail verify TRACE\n\n"
-	     "Replays the trace and compares it with every snapshot that it holds. Prints what\n"
-	     "differs, and a last line of sums. Exit status 1 when anything does.");
+	     "Replays the trace and compares it with every snapshot that it holds: bytes,\n"
+	     "boundaries of areas, and the counts of /proc/PID/status. Prints what differs, and a\n"
+	     "last line of sums. Exit status 1 when anything does.");
 	return VT_EXIT_OK;
 }
 
@@ -57,17 +75,21 @@ int vt_cmd_verify(int argc, char **argv)
 	if (vt_replay_init(&replay, t))
 		vt_out_of_memory();
 	replay.mismatch = print_mismatch;
+	replay.total_mismatch = print_total;
 	while (vt_replay_next(&replay, &item) != VT_ITEM_END)
 		;
 	struct vt_verdict v = replay.verdict;
 	vt_replay_fini(&replay);
 	if (!v.snapshots)
 		puts("no snapshot to compare with");
+	printf("counts compared at %llu snapshots, mismatches %llu\n",
+	       (unsigned long long)v.totals_compared, (unsigned long long)v.total_mismatches);
 	printf("snapshots %llu, VMAs %llu, byte mismatches %llu, boundary mismatches %llu, "
 	       "undetermined %llu, unseen changes %llu\n",
 	       (unsigned long long)v.snapshots, (unsigned long long)v.vmas,
 	       (unsigned long long)v.byte_mismatches, (unsigned long long)v.boundary_mismatches,
 	       (unsigned long long)v.undetermined, (unsigned long long)v.unseen);
-	bool good = v.snapshots && !v.byte_mismatches && !v.boundary_mismatches;
+	bool good =
+	    v.snapshots && !v.byte_mismatches && !v.boundary_mismatches && !v.total_mismatches;
 	return vt_close_operand(t, good ? VT_EXIT_OK : VT_EXIT_FOUND);
 }

@@ -1,8 +1,9 @@
 /*
  * compare.c - a snapshot of the kernel's against the model, page range by page range.
  *
- * Bytes first: mapped or not, protection, shared or private, file and offset. Then the boundaries
- * between areas. Paths are not compared: files are renamed and deleted under living mappings.
+ * Bytes first: mapped or not, protection, shared or private, file and offset, all flags where smaps
+ * shows them. Then the boundaries between areas. Paths are not compared: files are renamed and
+ * deleted under living mappings.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -131,6 +132,7 @@ struct side {
 	bool shared;
 	uint32_t file; /* 0: anonymous */
 	uint64_t pgoff;
+	uint32_t flags, known; /* VT_VM(); of which these are for certain */
 };
 
 /* Ranges being walked, in order. */
@@ -162,7 +164,18 @@ static struct side side_of(uint64_t at, uint64_t start, uint64_t pgoff, uint32_t
 		.shared = flags & (VT_VM(SHARED) | VT_VM(MAYSHARE)),
 		.file = file,
 		.pgoff = file ? pgoff + ((at - start) >> VT_PAGE_SHIFT) : 0,
+		.flags = flags,
 	};
+}
+
+/* The flags of x that the model knows: those of drivers' and the kernel's own areas are theirs. */
+static uint32_t known_flags(const struct vt_trace *t, const struct vt_extent *x)
+{
+	enum vt_file_kind kind = x->file ? t->files[x->file].kind : VT_FILE_NONE;
+
+	if (x->special || kind == VT_FILE_DEVICE || kind == VT_FILE_SPECIAL)
+		return 0;
+	return ~vt_extent_unsure_flags(x);
 }
 
 static void limit_next(struct walk *w, uint64_t edge)
@@ -207,16 +220,20 @@ static bool step(struct walk *w)
 	if (w->x) {
 		limit_next(w, w->x->start);
 		limit_next(w, w->x->end);
-		if (w->x->start <= w->at)
+		if (w->x->start <= w->at) {
 			w->model =
 			    side_of(w->at, w->x->start, w->x->pgoff, w->x->flags, w->x->file);
+			w->model.known = known_flags(w->r->trace, w->x);
+		}
 	}
 	if (w->vma < s->n_vmas) {
 		const struct vt_vma *v = &s->vmas[w->vma];
 		limit_next(w, v->start);
 		limit_next(w, v->end);
-		if (v->start <= w->at)
+		if (v->start <= w->at) {
 			w->kernel = side_of(w->at, v->start, v->pgoff, v->flags, v->file);
+			w->kernel.known = s->flags_shown ? UINT32_MAX : 0;
+		}
 	}
 	follow(w, &w->flux);
 	follow(w, &w->doubt);
@@ -258,7 +275,24 @@ static bool same(struct walk *w)
 	if (m->prot != k->prot || m->shared != k->shared ||
 	    !same_file(w->r->trace, m->file, k->file))
 		return false;
+	if ((m->flags ^ k->flags) & m->known & k->known)
+		return false;
 	return !k->file || m->pgoff == k->pgoff;
+}
+
+/* The names of flags, each with a space before it. */
+static void flag_names(char *buf, size_t size, uint32_t flags)
+{
+	static const char *const names[] = {
+#define NAME(n, s) s,
+		VT_VM_FLAGS(NAME)
+#undef NAME
+	};
+	size_t n = 0;
+
+	for (unsigned i = 0; i < VT_VM_FLAG_COUNT && n + 4 < size; i++)
+		if (flags >> i & 1)
+			n += (size_t)snprintf(buf + n, size - n, " %s", names[i]);
 }
 
 static void describe(char *buf, size_t size, const struct vt_trace *t, const struct side *s)
@@ -316,6 +350,12 @@ static void count(struct walk *w)
 		return;
 	describe(model, sizeof(model), r->trace, &w->model);
 	describe(kernel, sizeof(kernel), r->trace, &w->kernel);
+	uint32_t differ = (w->model.flags ^ w->kernel.flags) & w->model.known & w->kernel.known;
+	if (differ) {
+		size_t m = strlen(model), k = strlen(kernel);
+		flag_names(model + m, sizeof(model) - m, w->model.flags & differ);
+		flag_names(kernel + k, sizeof(kernel) - k, w->kernel.flags & differ);
+	}
 	r->mismatch(r->mismatch_ctx, w->s, w->at, w->next, model, kernel);
 }
 
@@ -402,6 +442,8 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 	if (!r->started || flux->all_boundaries)
 		append(flux, 0, UINT64_MAX);
 	tidy(flux);
+	if (!flux->n && r->started)
+		vt_totals_compare_areas(r, s, n);
 	if (r->mismatch)
 		tell_boundaries(r, s, areas, n, flux);
 	uint64_t wrong = vt_model_settle(&r->model, areas, n, flux->v, flux->n, &settled);
@@ -414,6 +456,7 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)
 {
 	struct repairs repairs = { 0 };
+	bool first = !r->started;
 	int rc = 0;
 
 	tidy(flux);
@@ -435,6 +478,11 @@ int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux 
 	if (rc)
 		return rc;
 	r->verdict.snapshots++;
+	r->locks_known &= !repairs.n;
+	if (!flux->calls && !r->doubt->n) {
+		vt_totals_expect(r, s);
+		r->due.fills_model = first;
+	}
 	settle(r, s, flux);
 	return 0;
 }

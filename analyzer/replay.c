@@ -178,6 +178,23 @@ static const struct vt_item *ahead(struct vt_replay *r, size_t i)
 	return &q->items[q->first + i];
 }
 
+/* Whether a call can change what is counted of the address space. */
+static bool changes_counts(const struct vt_event *e)
+{
+	switch (e->kind) {
+	case VT_MSYNC:
+	case VT_FORK:
+	case VT_VFORK:
+	case VT_CLONE:
+	case VT_EXECVE:
+	case VT_EXIT:
+	case VT_FAULT:
+		return false;
+	default:
+		return !is_unseen(e);
+	}
+}
+
 /*
  * What the events touch that were under way while the snapshot was read: they are read ahead for
  * it. Those are the ones up to seq_hi, and later ones that had begun before the reading ended: a
@@ -206,8 +223,10 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 		}
 		if (e->seq > hi + LATEST_UNDER_WAY)
 			break;
-		if (e->seq <= hi || e->begin_ns <= item->snapshot->time_ns + CLOCK_SLACK_NS)
+		if (e->seq <= hi || e->begin_ns <= item->snapshot->time_ns + CLOCK_SLACK_NS) {
 			vt_flux_add(&flux, &r->model, e);
+			flux.calls |= changes_counts(e);
+		}
 	}
 	return flux;
 }
@@ -251,6 +270,7 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 			pend(r, x[i].start, x[i].start + 1);
 	}
 	r->started = true;
+	r->locks_known = true; /* a child inherits no locks */
 	return rc;
 }
 
@@ -284,15 +304,19 @@ enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)
 
 	switch (take(r, item)) {
 	case VT_ITEM_EVENT:
+		if (r->due.waits && !is_unseen(&item->event))
+			vt_totals_compare(r);
 		rc = apply(r, &item->event);
 		break;
 	case VT_ITEM_SNAPSHOT:
+		vt_totals_compare(r);
 		rc = load_snapshot(r, item);
 		break;
 	case VT_ITEM_KEYFRAME:
 		rc = load_keyframe(r, item);
 		break;
 	case VT_ITEM_END:
+		vt_totals_compare(r);
 		break;
 	}
 	if (rc)

@@ -20,6 +20,21 @@ struct vt_verdict {
 	uint64_t undetermined;        /* boundaries that a snapshot had to settle */
 	uint64_t unseen;              /* unseen change events: VT_UNSEEN_CHANGE only */
 	uint64_t stack_growth;        /* unseen change events that are stack growth */
+	uint64_t totals_compared;     /* snapshots whose counts were compared with the model's */
+	uint64_t total_mismatches;    /* counts that differed */
+};
+
+/* What a snapshot counts, in pages; accounted: pages of areas with VM_ACCOUNT. */
+struct vt_counts {
+	uint64_t size, data, stack, exec, locked, accounted;
+};
+
+/* Counts that wait for the model to have caught up with their snapshot. */
+struct vt_totals_due {
+	struct vt_snapshot snapshot; /* number, reason, seq_lo: its texts may be gone */
+	struct vt_counts kernel;
+	bool waits, flags_shown;
+	bool fills_model; /* it was the first: there is nothing to compare with */
 };
 
 /*
@@ -29,14 +44,19 @@ struct vt_verdict {
 typedef void (*vt_mismatch_fn)(void *ctx, const struct vt_snapshot *s, uint64_t start, uint64_t end,
 			       const char *model, const char *kernel);
 
+/* Called for every count of a snapshot that differs: the model has least to most, in pages. */
+typedef void (*vt_total_fn)(void *ctx, const struct vt_snapshot *s, const char *name,
+			    uint64_t least, uint64_t most, uint64_t kernel);
+
 struct vt_replay {
 	struct vt_trace *trace;
 	struct vt_model model;
 	struct vt_verdict verdict;
-	struct vt_effect effect; /* of the last event */
-	vt_mismatch_fn mismatch; /* may be NULL */
-	void *mismatch_ctx;
-	bool started; /* the model has been filled */
+	struct vt_effect effect;    /* of the last event */
+	vt_mismatch_fn mismatch;    /* may be NULL */
+	vt_total_fn total_mismatch; /* may be NULL */
+	void *mismatch_ctx;         /* of both */
+	bool started;               /* the model has been filled */
 
 	/* of replay.c and compare.c */
 	uint32_t n_files;         /* files that the model has been told of */
@@ -44,6 +64,8 @@ struct vt_replay {
 	size_t n_pending, cap_pending;
 	struct vt_flux *doubt;  /* what calls of unknown effect were about, up to a snapshot */
 	struct vt_queue *queue; /* items read ahead */
+	struct vt_totals_due due;
+	bool locks_known; /* what is locked in the model is all that is */
 };
 
 /*

@@ -1,8 +1,9 @@
 /*
- * snapshot_parse.c - the text of /proc/PID/maps as a list of areas.
+ * snapshot_parse.c - the text of /proc/PID/maps as a list of areas, with the flags that smaps
+ * shows.
  *
- * Takes any text: what does not look like maps is refused. Knows nothing of
- * the model.
+ * Takes any text: what does not look like maps is refused, what does not look like its smaps is
+ * left out. Knows nothing of the model.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -102,6 +103,55 @@ static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t 
 	return NULL;
 }
 
+/* The flags of a line "VmFlags: rd wr mr mw me ac". */
+static uint32_t parse_flags(const char *p)
+{
+	static const char names[] =
+#define NAME(n, s) s
+	    VT_VM_FLAGS(NAME);
+#undef NAME
+	uint32_t flags = 0;
+
+	for (; p[0] == ' ' && p[1] > ' ' && p[2] > ' '; p += 3)
+		for (unsigned i = 0; i < VT_VM_FLAG_COUNT; i++)
+			if (names[2 * i] == p[1] && names[2 * i + 1] == p[2])
+				flags |= 1U << i;
+	return flags;
+}
+
+/*
+ * Give every area the flags that smaps shows for it. smaps was read after maps: when the two lists
+ * do not agree, all areas keep what maps tells.
+ */
+static void add_flags(struct vt_snapshot *s)
+{
+	const uint32_t shown = VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC);
+	uint32_t *flags = vt_calloc(s->n_vmas, sizeof(*flags));
+	size_t area = 0;
+	bool agree = true;
+
+	for (const char *line = s->smaps_text; line && *line && agree; line++) {
+		const char *at = line;
+		uint64_t start, end;
+		if (!strncmp(line, "VmFlags:", 8)) {
+			flags[area] = parse_flags(line + 8);
+			agree = !((flags[area] ^ s->vmas[area].flags) & shown);
+			area++;
+		} else if (number(&at, at + strcspn(at, "\n"), 16, &start) && *at++ == '-' &&
+			   number(&at, at + strcspn(at, "\n"), 16, &end)) {
+			agree = area < s->n_vmas && s->vmas[area].start == start &&
+				s->vmas[area].end == end;
+		}
+		line = strchr(line, '\n');
+		if (!line)
+			break;
+	}
+	s->flags_shown = agree && area == s->n_vmas;
+	for (size_t i = 0; s->flags_shown && i < area; i++)
+		s->vmas[i].flags = flags[i];
+	free(flags);
+}
+
 const char *vt_snapshot_parse(struct vt_trace *t, struct vt_snapshot *s)
 {
 	const char *text = s->maps_text;
@@ -126,6 +176,8 @@ const char *vt_snapshot_parse(struct vt_trace *t, struct vt_snapshot *s)
 		}
 		text = end + 1;
 	}
+	if (!*text && s->smaps_text)
+		add_flags(s);
 	return *text ? "the last line is cut" : NULL;
 }
 

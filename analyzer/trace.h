@@ -54,6 +54,7 @@ struct vt_snapshot {
 	char **names;        /* per vma: the path as printed, "" for none */
 	uint64_t *dev, *ino; /* per vma */
 	size_t n_vmas;
+	bool flags_shown; /* vmas have all their flags: smaps was taken, and agrees with maps */
 };
 
 /* What vt_trace_next delivers. */

@@ -7,12 +7,18 @@
  */
 #include "internal.h"
 
-/* What a keyframe leaves open: see VT_ID_UNSURE. */
+/*
+ * What a keyframe leaves open: see VT_ID_UNSURE. What was there at the start was taken from maps,
+ * which shows protection only.
+ */
 static uint32_t lost_knowledge(const struct vt_model *m, const struct vt_extent *x)
 {
+	bool huge = x->flags & VT_VM(HUGETLB);
+	uint32_t unsure = x->birth || x->special || huge ? 0 : VT_ID_HIDDEN_FLAGS;
 	if (!vt_is_anonymous(m, x))
-		return 0;
-	uint32_t unsure = x->special == VT_SPECIAL_HEAP ? 0 : VT_ID_PGOFF_ANY;
+		return unsure;
+	if (x->special != VT_SPECIAL_HEAP)
+		unsure |= VT_ID_PGOFF_ANY;
 	if (x->flags & VT_VM(ACCOUNT) && !(x->flags & VT_VM(WRITE)))
 		unsure |= VT_ID_ACCOUNT;
 	return unsure;

@@ -29,6 +29,8 @@ VERDICT = re.compile(
     r"boundary mismatches (?P<boundaries>\d+), undetermined (?P<undetermined>\d+), "
     r"unseen changes (?P<unseen>\d+)$")
 
+COUNTS = re.compile(r"^counts compared at (?P<compared>\d+) snapshots, mismatches \d+$", re.M)
+
 
 def program(name):
     return str(PROGRAMS / name)
@@ -128,6 +130,11 @@ class Trace:
             event["args"] = [number(value) for value in event["args"].values()]
             event["ret"] = number(event["ret"])
         return events
+
+    def counts_compared(self):
+        """At how many snapshots verify compared the kernel's counters with the model's."""
+        match = COUNTS.search(self.command("verify").stdout)
+        return int(match["compared"])
 
     def verdict(self):
         """The counts of verify's last line; (exit status, counts, whole text)."""

@@ -20,6 +20,16 @@ class Programs(TraceTest):
                 self.record_and_compare([program(name), *args])
                 self.assert_verified(self.only_trace(name))
 
+    def test_all_flags_and_counters_at_every_snapshot(self):
+        for name, *args in PROGRAMS:
+            with self.subTest(program=name, args=args):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record([program(name), *args], "--smaps=yes", "--snapshot-every=50")
+                trace = self.only_trace(name)
+                self.assert_verified(trace)
+                self.assertGreater(trace.counts_compared(), 0)
+
     def test_what_libc_does_is_found_by_snapshots_where_only_symbols_are_seen(self):
         self.record_and_compare([program("threads"), "4", "300"], "--capture=symbols")
         self.assertGreater(self.assert_verified(self.only_trace("threads"))["unseen"], 0)

@@ -168,31 +168,57 @@ void make_events(struct maker *m, const struct vt_event *events, size_t n)
 	free(raw);
 }
 
+static void make_part(struct maker *m, const struct vt_snapshot_head *head, const char *text,
+		      size_t len)
+{
+	uint8_t *raw = malloc(sizeof(*head) + len);
+
+	memcpy(raw, head, sizeof(*head));
+	memcpy(raw + sizeof(*head), text, len);
+	make_frame(m, VT_FRAME_SNAPSHOT, raw, sizeof(*head) + len, m->next_seq, 0);
+	free(raw);
+}
+
+static uint32_t snapshots; /* the next one's number */
+
 void make_snapshot(struct maker *m, uint8_t reason, uint64_t seq_lo, uint64_t seq_hi,
 		   const char *maps, size_t parts)
 {
-	static uint32_t number;
 	size_t len = strlen(maps), done = 0;
-	uint8_t *raw = malloc(sizeof(struct vt_snapshot_head) + len);
 
 	for (size_t part = 0; part < parts; part++) {
 		size_t n = part + 1 == parts ? len - done : len / parts;
 		struct vt_snapshot_head head = {
 			.seq_lo = seq_lo,
 			.seq_hi = seq_hi,
-			.number = number,
+			.number = snapshots,
 			.part = (uint16_t)part,
 			.reason = reason,
 			.what = VT_SNAP_MAPS,
 			.last = part + 1 == parts,
 		};
-		memcpy(raw, &head, sizeof(head));
-		memcpy(raw + sizeof(head), maps + done, n);
-		make_frame(m, VT_FRAME_SNAPSHOT, raw, sizeof(head) + n, m->next_seq, 0);
+		make_part(m, &head, maps + done, n);
 		done += n;
 	}
-	number++;
-	free(raw);
+	snapshots++;
+}
+
+void make_snapshot_of(struct maker *m, uint8_t reason, uint64_t seq_lo, const char *maps,
+		      const char *smaps, const char *status)
+{
+	const char *texts[] = { maps, smaps, status };
+	const uint8_t what[] = { VT_SNAP_MAPS, VT_SNAP_SMAPS, VT_SNAP_STATUS };
+	struct vt_snapshot_head head = {
+		.seq_lo = seq_lo, .seq_hi = seq_lo, .number = snapshots++, .reason = reason
+	};
+
+	for (int i = 0; i < 3; i++) {
+		const char *text = texts[i] ? texts[i] : "";
+		head.what = what[i];
+		head.last = i == 2;
+		if (*text || head.last)
+			make_part(m, &head, text, strlen(text));
+	}
 }
 
 void make_keyframe(struct maker *m, const struct vt_extent *extents, size_t n)

@@ -49,6 +49,10 @@ void make_events(struct maker *m, const struct vt_event *events, size_t n);
 void make_snapshot(struct maker *m, uint8_t reason, uint64_t seq_lo, uint64_t seq_hi,
 		   const char *maps, size_t parts);
 
+/* Append a snapshot of what the kernel's files say; smaps and status may be NULL. */
+void make_snapshot_of(struct maker *m, uint8_t reason, uint64_t seq_lo, const char *maps,
+		      const char *smaps, const char *status);
+
 void make_keyframe(struct maker *m, const struct vt_extent *extents, size_t n);
 
 /* Give the trace a live region, with the definitions gathered so far as its journal. */

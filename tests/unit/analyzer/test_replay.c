@@ -90,6 +90,98 @@ static void a_difference_is_counted_once_and_then_taken_from_the_kernel(void **s
 	assert_int_equal(v.boundary_mismatches, 0);
 }
 
+#define STATUS(size, data, lock)                                                                   \
+	"VmPeak:\t 99 kB\nVmSize:\t " size " kB\nVmLck:\t " lock " kB\nVmData:\t " data            \
+	" kB\nVmStk:\t 0 kB\nVmExe:\t 0 kB\nVmLib:\t 0 kB\n"
+
+/* Map two pages behind A's four, locked. */
+static struct vt_event map_locked(void)
+{
+	return (struct vt_event){ .kind = VT_MMAP,
+				  .a = { 0x20004000, 8192, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_LOCKED,
+					 (uint64_t)-1 },
+				  .ret = 0x20004000,
+				  .begin_ns = 1000000 };
+}
+
+static void what_a_snapshot_counts_is_compared(void **state)
+{
+	static const struct {
+		const char *status;
+		uint64_t compared, mismatches;
+	} cases[] = {
+		{ STATUS("24", "24", "8"), 1, 0 }, { STATUS("28", "24", "8"), 1, 1 },
+		{ STATUS("24", "20", "8"), 1, 1 }, { STATUS("24", "24", "0"), 1, 1 },
+		{ "Name:\ttest\n", 0, 0 },
+	};
+	struct vt_event e = map_locked();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct maker m;
+		make_open(&m, temp_path(), "");
+		make_snapshot_of(&m, VT_SNAPSHOT_START, 0, A, NULL, STATUS("16", "16", "0"));
+		make_events(&m, &e, 1);
+		make_snapshot_of(&m, VT_SNAPSHOT_EXIT, 1, A "20004000-20006000 rw-p 0 00:00 0\n",
+				 NULL, cases[i].status);
+		make_closed(&m);
+		struct vt_verdict v = verdict(false);
+		assert_int_equal(v.byte_mismatches, 0);
+		assert_int_equal(v.totals_compared, cases[i].compared);
+		assert_int_equal(v.total_mismatches, cases[i].mismatches);
+	}
+}
+
+/* The recorder's own findings stand behind the snapshot that showed them. */
+static void what_the_recorder_found_by_a_snapshot_is_counted(void **state)
+{
+	const char *found = A "20010000-20011000 rw-p 00000000 00:00 0 \n";
+	struct vt_event e = { .kind = VT_UNSEEN_MAP,
+			      .aux = VT_UNSEEN_CHANGE,
+			      .a = { 0x20010000, 4096, 3, MAP_PRIVATE, 0 } };
+	struct maker m;
+
+	(void)state;
+	make_open(&m, temp_path(), "");
+	make_snapshot_of(&m, VT_SNAPSHOT_START, 0, A, NULL, STATUS("16", "16", "0"));
+	make_snapshot_of(&m, VT_SNAPSHOT_DEMAND, 0, found, NULL, STATUS("20", "20", "0"));
+	make_events(&m, &e, 1);
+	make_closed(&m);
+	struct vt_verdict v = verdict(false);
+	assert_int_equal(v.totals_compared, 1);
+	assert_int_equal(v.total_mismatches, 0);
+}
+
+#define SMAPS_A(flags) A "Size: 16 kB\nTHPeligible: 0\nVmFlags:" flags "\n"
+
+static void flags_that_only_smaps_shows_are_bytes_too(void **state)
+{
+	static const struct {
+		const char *smaps;
+		uint64_t mismatches;
+	} cases[] = {
+		{ SMAPS_A(" rd wr mr mw me ac dd "), 0 },
+		{ SMAPS_A(" rd wr mr mw me ac "), 4 },
+		/* read at another time than maps: not used */
+		{ "20000000-20008000 rw-p 0 00:00 0\nVmFlags: rd wr mr mw me \n", 0 },
+	};
+	const struct vt_event e = { .kind = VT_MADVISE,
+				    .a = { 0x20000000, 0x4000, MADV_DONTDUMP },
+				    .begin_ns = 1000000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct maker m;
+		make_open(&m, temp_path(), "");
+		make_snapshot_of(&m, VT_SNAPSHOT_START, 0, A, SMAPS_A(" rd wr mr mw me ac "), NULL);
+		make_events(&m, &e, 1);
+		make_snapshot_of(&m, VT_SNAPSHOT_EXIT, 1, A, cases[i].smaps, NULL);
+		make_closed(&m);
+		assert_int_equal(verdict(false).byte_mismatches, cases[i].mismatches);
+	}
+}
+
 static void events_under_way_are_left_out_of_the_comparison(void **state)
 {
 	const char *during = "20000000-20001000 r--p 00000000 00:00 0 \n"
@@ -328,6 +420,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_replay_of_real_calls_equals_the_kernels_view),
 		cmocka_unit_test(a_difference_is_counted_once_and_then_taken_from_the_kernel),
+		cmocka_unit_test(what_a_snapshot_counts_is_compared),
+		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_counted),
+		cmocka_unit_test(flags_that_only_smaps_shows_are_bytes_too),
 		cmocka_unit_test(events_under_way_are_left_out_of_the_comparison),
 		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_no_mismatch),
 		cmocka_unit_test(the_inode_of_shared_anonymous_memory_is_the_first_one_seen),
