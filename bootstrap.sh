@@ -6,8 +6,10 @@
 set -eu
 cd "$(dirname "$0")"
 
-usage="usage: sh bootstrap.sh deps|build|demo|test
+usage="usage: sh bootstrap.sh deps|cross-deps|build|demo|test
   deps   install the packages that the build and the tests need
+  cross-deps
+         and those of the test that builds for aarch64: adds that architecture to dpkg
   build  release build in build/
   demo   build, record a Python program, print the report, verify the trace
   test   build, run every test; the last line is 'N passed, M failed'"
@@ -36,6 +38,16 @@ nodejs                  command:node
 openjdk-17-jre-headless command:java
 redis-server            command:redis-server
 redis-tools             command:redis-benchmark
+'
+
+cross_needs='
+gcc-aarch64-linux-gnu command:aarch64-linux-gnu-gcc
+qemu-user-static      command:qemu-aarch64-static
+libunwind-dev:arm64   file:/usr/lib/aarch64-linux-gnu/pkgconfig/libunwind.pc
+libzstd-dev:arm64     file:/usr/lib/aarch64-linux-gnu/pkgconfig/libzstd.pc
+libdw-dev:arm64       file:/usr/lib/aarch64-linux-gnu/pkgconfig/libdw.pc
+libjson-c-dev:arm64   file:/usr/lib/aarch64-linux-gnu/pkgconfig/json-c.pc
+libiberty-dev:arm64   file:/usr/lib/aarch64-linux-gnu/libiberty.a
 '
 
 fail()
@@ -126,6 +138,10 @@ run_tests()
 case ${1-} in
 deps)
 	install_missing "$build_needs$test_needs"
+	;;
+cross-deps)
+	[ -z "$(missing "$cross_needs")" ] || dpkg --add-architecture arm64
+	install_missing "$cross_needs"
 	;;
 build)
 	install_missing "$build_needs"
