@@ -10,6 +10,8 @@
  * loader's lock - a thread that holds that lock may be waiting for a lock that our caller holds.
  * The replacements probe by a system call that only reads, map memory as the recorder's own, use
  * thread-local storage that is there from a thread's start, and ask the loader's lock-free table.
+ * Locks and copying are ours too: a sanitizer intercepts libc's, and may have finished with a
+ * thread whose exit still runs through here.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -130,6 +133,56 @@ static int own_unmap(void *addr, size_t len)
 	return (int)vt_own_munmap(addr, len);
 }
 
+/*
+ * A mutex of the unwinder: one word, the generation of the trace and whether it is held. What a
+ * thread of the parent held at a fork is free in the child.
+ */
+static uint32_t mutex_value(uint32_t state)
+{
+	return vt.generation << 2 | state;
+}
+
+static int own_mutex_lock(_Atomic uint32_t *m)
+{
+	for (;;) {
+		uint32_t seen = atomic_load(m);
+		bool held = (seen & 3) && seen >> 2 == (mutex_value(0) >> 2);
+		if (!held && atomic_compare_exchange_strong(m, &seen, mutex_value(1)))
+			return 0;
+		if (held && (seen == mutex_value(2) ||
+			     atomic_compare_exchange_strong(m, &seen, mutex_value(2))))
+			vt_sys4(SYS_futex, m, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, mutex_value(2), 0);
+	}
+}
+
+static int own_mutex_unlock(_Atomic uint32_t *m)
+{
+	if (atomic_exchange(m, 0) & 2)
+		vt_sys3(SYS_futex, m, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);
+	return 0;
+}
+
+static int own_mutex_init(_Atomic uint32_t *m, const void *attributes)
+{
+	(void)attributes;
+	atomic_store(m, 0);
+	return 0;
+}
+
+/* First called while the process has one thread. */
+static int own_once(int *done, void (*fn)(void))
+{
+	if (!*done)
+		fn();
+	*done = 1;
+	return 0;
+}
+
+static int own_sigprocmask(int how, const void *new, void *old)
+{
+	return (int)vt_sys4(SYS_rt_sigprocmask, how, new, old, 8);
+}
+
 /* Show libunwind the one module that holds the address it looks for: the first word of its data. */
 static int iterate(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
 {
@@ -158,6 +211,16 @@ static const struct {
 	{ "malloc", no_malloc },
 	{ "free", no_free },
 	{ "__tls_get_addr", tls_address },
+	{ "pthread_mutex_init", own_mutex_init },
+	{ "pthread_mutex_lock", own_mutex_lock },
+	{ "pthread_mutex_unlock", own_mutex_unlock },
+	{ "pthread_once", own_once },
+	{ "sigprocmask", own_sigprocmask },
+	{ "memcpy", memcpy },
+	{ "memmove", memmove },
+	{ "memset", memset },
+	{ "strcmp", strcmp },
+	{ "strlen", strlen },
 };
 
 static uint64_t dynamic(const struct link_map *m, int64_t tag)
