@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "options.h"
+#include "placement_print.h"
 #include "report_data.h"
 #include "units.h"
 
@@ -22,6 +23,8 @@ static int print_help(void)
 	    "what no call explains, and whether the replay equals the kernel's own view.\n\n"
 	    "  --top=N        rows of each table of call sites (default %d)\n"
 	    "  --capture      only the recorder's notes on what it could see\n"
+	    "  --placement    only how well the kernel's choice of places is predicted, and every\n"
+	    "                 place that was not, with the reason\n"
 	    "  --format=FMT   text (default) or json\n"
 	    "  --help         show this help\n",
 	    DEFAULT_TOP);
@@ -31,15 +34,13 @@ static int print_help(void)
 int vt_cmd_report(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "top", required_argument, NULL, 't' },
-		{ "capture", no_argument, NULL, 'c' },
-		{ "format", required_argument, NULL, 'f' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "top", required_argument, NULL, 't' }, { "capture", no_argument, NULL, 'c' },
+		{ "placement", no_argument, NULL, 'p' }, { "format", required_argument, NULL, 'f' },
+		{ "help", no_argument, NULL, 'h' },      { NULL, 0, NULL, 0 },
 	};
 	struct vt_report report = { 0 };
 	uint64_t top = DEFAULT_TOP;
-	bool json = false, capture = false;
+	bool json = false, capture = false, placement = false;
 
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		switch (c) {
@@ -50,6 +51,9 @@ int vt_cmd_report(int argc, char **argv)
 			break;
 		case 'c':
 			capture = true;
+			break;
+		case 'p':
+			placement = true;
 			break;
 		case 'f':
 			if (!vt_parse_format(optarg, &json))
@@ -71,6 +75,10 @@ int vt_cmd_report(int argc, char **argv)
 	int status = VT_EXIT_OK;
 	if (vt_report_collect(&report, t) != 0)
 		status = vt_complain("%s: not enough memory to replay it", t->path);
+	else if (placement && json)
+		vt_placements_print_json(stdout, &report.placements, t);
+	else if (placement)
+		vt_placements_print(stdout, &report.placements);
 	else if (json)
 		vt_report_print_json(stdout, &report, top);
 	else

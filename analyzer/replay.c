@@ -47,6 +47,7 @@ static uint32_t kernel_version(const char *release)
 static struct vt_model_config config_of(const struct vt_trace *t)
 {
 	const char *thp = vt_trace_meta(t, "thp"), *layout = vt_trace_meta(t, "layout");
+	const char *shmem = vt_trace_meta(t, "thp_shmem");
 	uint32_t kernel = kernel_version(vt_trace_meta(t, "kernel"));
 
 	return (struct vt_model_config){
@@ -57,6 +58,7 @@ static struct vt_model_config config_of(const struct vt_trace *t)
 		.bottomup = layout && !strcmp(layout, "bottomup"),
 		/* __get_unmapped_area calls thp_get_unmapped_area for any kernel with huge pages */
 		.thp_align = thp && kernel >= (6u << 16 | 7 << 8),
+		.shmem_align = shmem && strcmp(shmem, "never") && strcmp(shmem, "deny"),
 		.thp_always = thp && !strcmp(thp, "always"),
 		.max_map_count = vt_trace_meta_u64(t, "max_map_count", 65530),
 		.rlimit_as = vt_trace_meta_u64(t, "rlimit_as", UINT64_MAX),
@@ -77,6 +79,9 @@ static int tell_files(struct vt_replay *r)
 		enum vt_file_kind kind = r->trace->files[r->n_files].kind;
 		if (kind && vt_model_set_file(&r->model, r->n_files, kind))
 			return -ENOMEM;
+		/* major 0: of no block device, as tmpfs and memfd, and file systems that stack */
+		if (kind == VT_FILE_REGULAR && !(r->trace->files[r->n_files].dev >> 20))
+			vt_model_set_file_in_memory(&r->model, r->n_files);
 	}
 	return 0;
 }
@@ -167,8 +172,7 @@ static enum vt_item_type take(struct vt_replay *r, struct vt_item *item)
 /* Times of events are interpolated between two readings of the clock. */
 #define CLOCK_SLACK_NS 2000
 
-/* The queue's item i, read from the trace if need be; NULL at the trace's end. */
-static const struct vt_item *ahead(struct vt_replay *r, size_t i)
+const struct vt_item *vt_replay_ahead(struct vt_replay *r, size_t i)
 {
 	struct vt_queue *q = r->queue;
 
@@ -213,7 +217,7 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 		q->current = vt_trace_take_snapshot(r->trace);
 		item->snapshot = q->current;
 	}
-	for (size_t i = 0; (later = ahead(r, i)); i++) {
+	for (size_t i = 0; (later = vt_replay_ahead(r, i)); i++) {
 		const struct vt_event *e = &later->event;
 		if (later->type != VT_ITEM_EVENT)
 			continue;
@@ -326,5 +330,5 @@ enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)
 
 const struct vt_item *vt_replay_peek(struct vt_replay *r)
 {
-	return ahead(r, 0);
+	return vt_replay_ahead(r, 0);
 }

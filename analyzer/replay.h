@@ -85,4 +85,7 @@ enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item);
 /* What vt_replay_next will deliver, not applied yet; NULL at the end. Valid until then. */
 const struct vt_item *vt_replay_peek(struct vt_replay *r);
 
+/* The same for the item that comes i items after it; all items up to it are kept in memory. */
+const struct vt_item *vt_replay_ahead(struct vt_replay *r, size_t i);
+
 #endif

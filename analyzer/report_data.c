@@ -249,7 +249,11 @@ int vt_report_collect(struct vt_report *r, struct vt_trace *t)
 	r->sites = vt_sites_new();
 	for (size_t i = 0; i < VT_REPORT_OTHERS; i++)
 		row(r, i)->name = names[i];
-	for (enum vt_item_type type; (type = vt_replay_next(&replay, &item)) != VT_ITEM_END;) {
+	for (;;) {
+		vt_placements_before(&r->placements, &replay);
+		enum vt_item_type type = vt_replay_next(&replay, &item);
+		if (type == VT_ITEM_END)
+			break;
 		vt_sites_follow(r->sites, &replay, &item);
 		if (type == VT_ITEM_EVENT) {
 			take_event(r, &replay, &item.event, &map_count);
@@ -275,6 +279,7 @@ void vt_report_free(struct vt_report *r)
 	free(r->errors);
 	free(r->table);
 	free(r->births);
+	vt_placements_free(&r->placements);
 	vt_sites_free(r->sites);
 }
 

@@ -6,6 +6,7 @@
 #ifndef VMTRAIL_ANALYZER_REPORT_DATA_H
 #define VMTRAIL_ANALYZER_REPORT_DATA_H
 
+#include "placement.h"
 #include "sites.h"
 
 /* One row of the table of calls. */
@@ -64,6 +65,7 @@ struct vt_report {
 	size_t n_sites, cap_sites;
 	struct vt_report_unseen *unseen; /* most frequent first */
 	size_t n_unseen, cap_unseen;
+	struct vt_placements placements;
 	struct vt_verdict verdict;
 	uint64_t *births; /* pairs: event number, row of its site */
 	size_t n_births, cap_births;

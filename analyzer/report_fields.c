@@ -6,6 +6,7 @@
 #include "alloc.h"
 #include "call_text.h"
 #include "names.h"
+#include "placement_print.h"
 #include "report_data.h"
 #include "report_json.h"
 
@@ -157,6 +158,7 @@ void vt_report_print_json(FILE *out, const struct vt_report *r, size_t top)
 	add_space(o, r);
 	add_sites(o, r, top);
 	add_unseen(o, r);
+	json_object_object_add(o, "placement", vt_placements_json(&r->placements));
 	notes = array_in(o, "notes");
 	for (size_t i = 0; i < r->trace->notes.n; i++) {
 		struct json_object *row = element_of(notes);

@@ -10,6 +10,7 @@
 #include "alloc.h"
 #include "call_text.h"
 #include "names.h"
+#include "placement_print.h"
 #include "report_data.h"
 #include "report_style.h"
 #include "units.h"
@@ -340,6 +341,22 @@ static void print_unseen(const struct page *p)
 		fprintf(p->out, "  and %zu more sorts\n", r->n_unseen - p->top);
 }
 
+static void print_placement(const struct page *p)
+{
+	char asked[VT_UNIT_TEXT], missed[VT_UNIT_TEXT];
+	const struct vt_placements *places = &p->r->placements;
+	if (!places->asked)
+		return;
+	heading(p, "Placement");
+	fprintf(p->out, "  The kernel chose %s place%s; the model predicts %.2f %% of them",
+		vt_format_count(asked, places->asked), places->asked == 1 ? "" : "s",
+		vt_placements_rate(places));
+	if (places->n)
+		fprintf(p->out, ",\n  all but %s (report --placement lists them)",
+			vt_format_count(missed, places->n));
+	fprintf(p->out, ".\n");
+}
+
 static bool ends_with(const char *text, const char *end)
 {
 	size_t n = strlen(text), m = strlen(end);
@@ -402,6 +419,7 @@ void vt_report_print(FILE *out, const struct vt_report *r, size_t top)
 	print_sites(&p, "Top call sites by calls", "calls", "call", VT_BY_CALLS);
 	print_sites(&p, "Top call sites by VMAs made", "VMAs", "call", VT_BY_VMAS);
 	print_unseen(&p);
+	print_placement(&p);
 	print_capture_brief(&p);
 	print_verdict(&p);
 }

@@ -126,14 +126,15 @@ static void kilobytes(const char *key, const char *name)
 	number(key, vt_scan_dec(&p));
 }
 
-static bool transparent_huge_pages(void)
+/* The policy in brackets among those of a file of transparent_hugepage; true: it is always. */
+static bool huge_page_policy(const char *key, const char *path)
 {
 	char buf[64];
-	if (vt_read_file("/sys/kernel/mm/transparent_hugepage/enabled", buf, sizeof(buf)) <= 0)
+	if (vt_read_file(path, buf, sizeof(buf)) <= 0)
 		return false;
 	char *open = strchr(buf, '['), *close = open ? strchr(open, ']') : NULL;
 	if (close)
-		text("thp", open + 1, (size_t)(close - open - 1));
+		text(key, open + 1, (size_t)(close - open - 1));
 	return close && !strncmp(open, "[always", 7);
 }
 
@@ -260,7 +261,8 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 		kilobytes("swap_total_kb", "SwapTotal:");
 		kilobytes("hugepage_kb", "Hugepagesize:");
 	}
-	c->thp_always = transparent_huge_pages();
+	c->thp_always = huge_page_policy("thp", "/sys/kernel/mm/transparent_hugepage/enabled");
+	huge_page_policy("thp_shmem", "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
 	c->thp_align = c->kernel_version >= (6u << 16 | 7u << 8);
 	options();
 	kinds();

@@ -144,6 +144,7 @@ struct vt_model_config {
 	uint64_t mmap_min_addr;  /* vm.mmap_min_addr */
 	bool bottomup;           /* legacy layout */
 	bool thp_align;          /* the kernel aligns large anonymous placements to huge pages */
+	bool shmem_align;        /* ... and those of shared and tmpfs memory (shmem_enabled) */
 	bool thp_always; /* transparent huge pages on for every mapping: reads may set anon_vma */
 	uint64_t max_map_count;
 	uint64_t rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock; /* bytes; UINT64_MAX none */
@@ -248,7 +249,7 @@ struct vt_model {
 	void *observe_ctx;
 	vt_merge_fn merge; /* NULL: nobody asks which cases there are */
 	void *merge_ctx;
-	uint8_t *file_kinds; /* enum vt_file_kind by file id */
+	uint8_t *file_kinds; /* enum vt_file_kind by file id; model's own */
 	uint32_t file_cap;
 	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;
@@ -273,6 +274,12 @@ void vt_model_fini(struct vt_model *m);
 
 /* Tell the model what kind of file an id stands for, before an event uses it. 0 or -ENOMEM. */
 int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind);
+
+/*
+ * Tell the model that a regular file, already told of, is kept in memory (tmpfs, memfd): the kernel
+ * places its mappings by other rules. Needed for predicted placements only.
+ */
+void vt_model_set_file_in_memory(struct vt_model *m, uint32_t file);
 
 /*
  * Enter an area as the kernel shows it (snapshot, unseen change), replacing whatever the model has
@@ -364,5 +371,18 @@ struct vt_extent *vt_model_vma(const struct vt_model *m, struct vt_extent *x, st
  */
 uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
 			      uint64_t mmap_flags, uint32_t file);
+
+/* What a call asked for that left the choice of the place to the kernel, and the model's choice. */
+struct vt_placement {
+	uint64_t hint, len; /* bytes */
+	uint64_t at;        /* (uint64_t)-ENOMEM: nowhere */
+};
+
+/*
+ * Whether ev, which has not been applied yet, succeeded and let the kernel choose a place (mmap and
+ * shmat without a forced address, mremap that moved); then where the kernel would have put it.
+ */
+bool vt_model_placement(const struct vt_model *m, const struct vt_event *ev,
+			struct vt_placement *p);
 
 #endif

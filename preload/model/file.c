@@ -42,6 +42,12 @@ int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind)
 	return 0;
 }
 
+void vt_model_set_file_in_memory(struct vt_model *m, uint32_t file)
+{
+	if (file < m->file_cap)
+		m->file_kinds[file] |= VT_FILE_IN_MEMORY;
+}
+
 /* shmat's length is the segment's size. */
 int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pages)
 {

@@ -28,6 +28,7 @@
 
 #define VT_HIDDEN               __attribute__((visibility("hidden")))
 #define VT_PMD_SIZE             (1UL << 21)
+#define VT_FILE_IN_MEMORY       0x80 /* of vt_model.file_kinds */
 #define VT_KERNEL(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor) << 8)
 
 /* Flag sets under the kernel's names. */
@@ -97,7 +98,13 @@ static inline uint64_t vt_max(uint64_t a, uint64_t b)
 
 static inline enum vt_file_kind vt_file_kind(const struct vt_model *m, uint32_t file)
 {
-	return file < m->file_cap ? (enum vt_file_kind)m->file_kinds[file] : VT_FILE_REGULAR;
+	return file < m->file_cap ? (enum vt_file_kind)(m->file_kinds[file] & ~VT_FILE_IN_MEMORY)
+				  : VT_FILE_REGULAR;
+}
+
+static inline bool vt_file_in_memory(const struct vt_model *m, uint32_t file)
+{
+	return file < m->file_cap && m->file_kinds[file] & VT_FILE_IN_MEMORY;
 }
 
 /* vma_is_anonymous: no vm_ops. Private /dev/zero keeps its file, but is anonymous memory. */
@@ -217,6 +224,7 @@ VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
 VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */
+VT_HIDDEN uint64_t vt_mmap_len(const struct vt_model *m, const struct vt_event *ev);
 VT_HIDDEN int vt_apply_mmap(struct vt_apply *a);
 VT_HIDDEN int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi);
 VT_HIDDEN int vt_apply_munmap(struct vt_apply *a);

@@ -91,7 +91,8 @@ static uint64_t huge_round(uint64_t len, uint64_t flags)
 	return (len + size - 1) & ~(size - 1);
 }
 
-static uint64_t mmap_len(const struct vt_model *m, const struct vt_event *ev)
+/* How many bytes an mmap maps. */
+uint64_t vt_mmap_len(const struct vt_model *m, const struct vt_event *ev)
 {
 	bool huge =
 	    ev->a[3] & MAP_HUGETLB || (ev->file && vt_file_kind(m, ev->file) == VT_FILE_HUGETLB);
@@ -186,7 +187,7 @@ static bool late_error(const struct vt_apply *a, uint64_t lo, uint64_t hi)
 static int refused_mmap(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
-	uint64_t lo = ev->a[0], hi = lo + mmap_len(a->m, ev), flags = ev->a[3];
+	uint64_t lo = ev->a[0], hi = lo + vt_mmap_len(a->m, ev), flags = ev->a[3];
 
 	if (!(flags & MAP_FIXED) || (flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE ||
 	    lo & (VT_PAGE_SIZE - 1) || hi <= lo || !vt_mapped_in(a->m, lo, hi))
@@ -207,7 +208,7 @@ int vt_apply_mmap(struct vt_apply *a)
 
 	if (vt_is_error(ev->ret))
 		return refused_mmap(a);
-	struct vt_extent like = blank(a, start, start + mmap_len(m, ev));
+	struct vt_extent like = blank(a, start, start + vt_mmap_len(m, ev));
 	a->fx->lo = like.start;
 	a->fx->hi = like.end;
 	bool forced = flags & MAP_FIXED && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;

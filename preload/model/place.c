@@ -233,7 +233,7 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 
 /*
  * Whether the placement goes through thp_get_unmapped_area: memory in whole huge pages without a
- * hint, files of disk file systems and private /dev/zero that span one.
+ * hint, files of file systems that ask for it and private /dev/zero that span one.
  */
 static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t off,
 		       uint64_t mmap_flags, uint32_t file)
@@ -244,8 +244,21 @@ static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, ui
 		return !hint && !(mmap_flags & MAP_SHARED) && !(len & (VT_PMD_SIZE - 1));
 	enum vt_file_kind kind = vt_file_kind(m, file);
 	uint64_t aligned = (off + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
-	return (kind == VT_FILE_REGULAR || kind == VT_FILE_ZERO) &&
-	       off + len >= aligned + VT_PMD_SIZE;
+	bool asks =
+	    kind == VT_FILE_ZERO || (kind == VT_FILE_REGULAR && !vt_file_in_memory(m, file));
+	return asks && off + len >= aligned + VT_PMD_SIZE;
+}
+
+/* Whether shmem_get_unmapped_area may move the placement to a huge page's offset. */
+static bool shmem_aligns(const struct vt_model *m, uint64_t mmap_flags, uint32_t file)
+{
+	if (!m->config.shmem_align)
+		return false;
+	if (!file)
+		return mmap_flags & MAP_SHARED;
+	enum vt_file_kind kind = vt_file_kind(m, file);
+	return kind == VT_FILE_SHM_ANON || kind == VT_FILE_SYSV ||
+	       (kind == VT_FILE_REGULAR && vt_file_in_memory(m, file));
 }
 
 /* __thp_get_unmapped_area: look for one huge page more, then align the offset within it. */
@@ -262,20 +275,33 @@ static uint64_t thp_area(const struct vt_model *m, uint64_t hint, uint64_t len, 
 	return at + off_sub;
 }
 
-uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
-			      uint64_t mmap_flags, uint32_t file)
+/* shmem_get_unmapped_area: the usual place at, unless one at the offset's place in a huge page is
+ * free.
+ */
+static uint64_t shmem_area(const struct vt_model *m, uint64_t at, uint64_t hint, uint64_t len,
+			   uint64_t off, uint64_t mmap_flags)
+{
+	const uint64_t in_page = VT_PMD_SIZE - 1;
+	off &= in_page;
+	if (at == NOWHERE || at == hint || len < VT_PMD_SIZE || (at & in_page) == off ||
+	    (off && off + len < 2 * VT_PMD_SIZE))
+		return at;
+	struct search s = { .length = len + VT_PMD_SIZE - VT_PAGE_SIZE };
+	uint64_t wide = topdown(m, hint, &s, mmap_flags);
+	if (wide == NOWHERE)
+		return at;
+	return wide + ((off - wide) & in_page);
+}
+
+/* __get_unmapped_area */
+static uint64_t area_for(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
+			 uint64_t mmap_flags, uint32_t file)
 {
 	uint64_t task_size = m->config.task_size;
 	struct search s = { .length = len };
 
 	if (!len || len > task_size)
 		return NOWHERE;
-	if (mmap_flags & MAP_FIXED || (mmap_flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE)
-		return hint <= task_size - len ? hint : NOWHERE;
-	/* round_hint_to_min */
-	hint = vt_page_down(hint);
-	if (hint && hint < min_addr(m))
-		hint = vt_page_up(min_addr(m));
 	uint64_t off = file ? pgoff << VT_PAGE_SHIFT : 0;
 	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB) {
 		s.align_mask = VT_PMD_SIZE - VT_PAGE_SIZE;
@@ -286,5 +312,66 @@ uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t 
 			return at;
 	}
 	uint64_t at = topdown(m, hint, &s, mmap_flags);
+	if (shmem_aligns(m, mmap_flags, file))
+		at = shmem_area(m, at, hint, len, off, mmap_flags);
 	return at != NOWHERE && at <= task_size - len ? at : NOWHERE;
+}
+
+uint64_t vt_get_unmapped_area(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t pgoff,
+			      uint64_t mmap_flags, uint32_t file)
+{
+	uint64_t task_size = m->config.task_size;
+	if (mmap_flags & MAP_FIXED || (mmap_flags & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE)
+		return len && len <= task_size && hint <= task_size - len ? hint : NOWHERE;
+	/* round_hint_to_min */
+	hint = vt_page_down(hint);
+	if (hint && hint < min_addr(m))
+		hint = vt_page_up(min_addr(m));
+	return area_for(m, hint, len, pgoff, mmap_flags, file);
+}
+
+/* mremap moves: MREMAP_DONTUNMAP takes the new address as a hint as it is (vrm_set_new_addr). */
+static bool moved_to(const struct vt_model *m, const struct vt_event *ev, struct vt_placement *p)
+{
+	const uint64_t *a = ev->a;
+	const struct vt_extent *x = vt_model_find(m, a[0]);
+	if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0] ||
+	    (uint64_t)ev->ret == a[0])
+		return false;
+	bool huge = x->flags & VT_VM(HUGETLB);
+	p->hint = a[3] & MREMAP_DONTUNMAP ? a[4] : 0;
+	p->len = huge ? (a[2] + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1) : vt_page_up(a[2]);
+	p->at = area_for(m, p->hint, p->len, x->pgoff + ((a[0] - x->start) >> VT_PAGE_SHIFT),
+			 x->flags & VT_VM(MAYSHARE) ? MAP_SHARED : MAP_PRIVATE, x->file);
+	return true;
+}
+
+bool vt_model_placement(const struct vt_model *m, const struct vt_event *ev, struct vt_placement *p)
+{
+	const uint64_t *a = ev->a;
+	uint64_t pgoff;
+	*p = (struct vt_placement){ 0 };
+	if (vt_is_error(ev->ret) || ev->flags & VT_EV_UNDONE)
+		return false;
+	switch (ev->kind) {
+	case VT_MMAP:
+		if (a[3] & MAP_FIXED || (a[3] & MAP_FIXED_NOREPLACE) == MAP_FIXED_NOREPLACE)
+			return false;
+		p->hint = a[0];
+		p->len = vt_mmap_len(m, ev);
+		/* __get_unmapped_area: anonymous memory has no offset, whatever is asked for */
+		pgoff = a[3] & MAP_ANONYMOUS ? 0 : a[5] >> VT_PAGE_SHIFT;
+		p->at = vt_get_unmapped_area(m, p->hint, p->len, pgoff, a[3], ev->file);
+		return true;
+	case VT_SHMAT:
+		p->len = vt_page_up(a[3]);
+		if (a[1] || !p->len)
+			return false;
+		p->at = vt_get_unmapped_area(m, 0, p->len, 0, MAP_SHARED, ev->file);
+		return true;
+	case VT_MREMAP:
+		return moved_to(m, ev, p);
+	default:
+		return false;
+	}
 }

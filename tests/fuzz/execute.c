@@ -222,43 +222,11 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 	return op->kind != VT_MMAP || choose_file(w, op, ev);
 }
 
-/* A file system may place large mappings by huge pages: which do, the model is not told. */
-static bool is_placed_by_file(uint32_t file, uint64_t len)
-{
-	return shared->file_kind[file] == VT_FILE_REGULAR && len >= HUGE_BYTES;
-}
-
 /* What the model expects of a call that lets the kernel choose; 0: nothing to expect. */
 static uint64_t predict(const struct fuzz_worker *w, const struct vt_event *ev)
 {
-	const uint64_t *a = ev->a;
-	uint64_t len = (a[1] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
-	const struct vt_extent *x;
-	switch (ev->kind) {
-	case VT_MMAP:
-		len = mapping_len(ev);
-		if (a[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE) || is_placed_by_file(ev->file, len))
-			return 0;
-		return vt_get_unmapped_area(&w->model, a[0], len, a[5] >> VT_PAGE_SHIFT, a[3],
-					    ev->file);
-	case VT_SHMAT:
-		if (a[1])
-			return 0;
-		len = (a[3] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
-		return vt_get_unmapped_area(&w->model, 0, len, 0, MAP_SHARED, ev->file);
-	case VT_MREMAP:
-		len = (a[2] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
-		x = vt_model_find(&w->model, a[0]);
-		if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0] ||
-		    is_placed_by_file(x->file, len))
-			return 0;
-		return vt_get_unmapped_area(&w->model, a[3] & MREMAP_DONTUNMAP ? a[4] : 0, len,
-					    x->pgoff + ((a[0] - x->start) >> VT_PAGE_SHIFT),
-					    x->flags & VT_VM(MAYSHARE) ? MAP_SHARED : MAP_PRIVATE,
-					    x->file);
-	default:
-		return 0;
-	}
+	struct vt_placement p;
+	return vt_model_placement(&w->model, ev, &p) ? p.at : 0;
 }
 
 static bool check_placement(struct fuzz_worker *w, const struct vt_event *ev, uint64_t predicted)

@@ -52,20 +52,36 @@ static uint64_t read_number(const char *path, uint64_t otherwise)
 	return v;
 }
 
-static bool thp_always(void)
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+
+/* Whether one of the policies stands in brackets in a file of THP. */
+static bool thp_policy(const char *path, const char *const *policies)
 {
 	char line[64] = "";
-	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	FILE *f = fopen(path, "re");
 	if (f && !fgets(line, sizeof(line), f))
 		line[0] = 0;
 	if (f)
 		fclose(f);
-	return strstr(line, "[always]");
+	while (*policies && !strstr(line, *policies))
+		policies++;
+	return *policies;
+}
+
+static bool thp_always(void)
+{
+	return thp_policy(THP "enabled", (const char *[]){ "[always]", NULL });
+}
+
+static bool shmem_align(void)
+{
+	return thp_policy(THP "shmem_enabled", (const char *[]){ "[always]", "[within_size]",
+								 "[advise]", "[force]", NULL });
 }
 
 static bool have_thp(void)
 {
-	return access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0;
+	return access(THP "enabled", F_OK) == 0;
 }
 
 static uint64_t limit(int resource)
@@ -105,6 +121,7 @@ static void read_config(bool bottomup)
 		.bottomup = bottomup,
 		.thp_align = (major > 6 || (major == 6 && minor >= 7)) && have_thp(),
 		.thp_always = thp_always(),
+		.shmem_align = shmem_align(),
 		.overcommit_memory = (uint8_t)read_number("/proc/sys/vm/overcommit_memory", 0),
 		.max_map_count = read_number("/proc/sys/vm/max_map_count", 65530),
 		.rlimit_as = limit(RLIMIT_AS),
@@ -279,6 +296,9 @@ static void declare_files(struct fuzz_worker *w)
 		if (vt_is_error(at))
 			continue;
 		learn_ident(o->file, (uint64_t)at);
+		/* of no block device */
+		if (o->kind == VT_FILE_REGULAR && !(shared->ident[o->file].dev >> 20))
+			vt_model_set_file_in_memory(&w->model, o->file);
 		raw_call(SYS_munmap, (uint64_t)at, VT_PAGE_SIZE, 0, 0, 0, 0);
 	}
 	for (int i = 0; i < FUZZ_SEGMENTS; i++) {

@@ -133,6 +133,68 @@ static void whole_huge_pages_are_aligned(void **state)
 	assert_int_not_equal(place(*state, 513) & (HUGE - 1), 0);
 }
 
+/* Where an mmap without a hint is expected to lie. */
+static uint64_t expected(const struct vt_model *m, uint64_t len, uint64_t offset, uint64_t flags,
+			 uint32_t file)
+{
+	struct vt_event ev = { .kind = VT_MMAP,
+			       .a = { 0, len, 0, flags, 0, offset },
+			       .file = file };
+	struct vt_placement p;
+	assert_true(vt_model_placement(m, &ev, &p));
+	assert_int_equal(p.len, len);
+	return p.at;
+}
+
+static void a_disk_file_is_aligned_by_its_offset(void **state)
+{
+	uint64_t at = expected(*state, HUGE + HUGE, 0x3000, MAP_SHARED, FILE_A);
+	assert_int_equal((at - 0x3000) & (HUGE - 1), 0);
+}
+
+static void a_file_in_memory_is_not_aligned(void **state)
+{
+	vt_model_set_file(*state, FILE_A, VT_FILE_REGULAR);
+	vt_model_set_file_in_memory(*state, FILE_A);
+	assert_int_equal(expected(*state, 3 * HUGE, 0, MAP_SHARED, FILE_A), below_top(3 * 512));
+}
+
+static void shared_memory_is_aligned_where_it_may_have_huge_pages(void **state)
+{
+	struct vt_model *m = *state;
+	const uint64_t shared = MAP_SHARED | MAP_ANONYMOUS;
+	assert_int_equal(expected(m, 3 * HUGE, 0, shared, FILE_SHM), below_top(3 * 512));
+	m->config.shmem_align = true;
+	/* an offset means nothing to anonymous memory */
+	assert_int_equal(expected(m, 3 * HUGE, 0x5000, shared, FILE_SHM) & (HUGE - 1), 0);
+	assert_int_equal(expected(m, HUGE / 2, 0, shared, FILE_SHM), below_top(256));
+}
+
+static void a_forced_placement_is_not_the_kernels_choice(void **state)
+{
+	struct vt_event ev = { .kind = VT_MMAP,
+			       .a = { STAGE_BASE, HUGE, 0, ANON | MAP_FIXED },
+			       .ret = STAGE_BASE };
+	struct vt_placement p;
+	assert_false(vt_model_placement(*state, &ev, &p));
+}
+
+/* mremap asks for the area without the rounding that mmap does to a hint first. */
+static void the_low_hint_of_a_move_is_not_rounded(void **state)
+{
+	struct vt_vma v = { .start = STAGE_BASE,
+			    .end = STAGE_BASE + 4 * VT_PAGE_SIZE,
+			    .flags = VT_VM(READ) | VT_VM(MAYREAD) };
+	assert_int_equal(vt_model_put(*state, &v, 0, 0), 0);
+	struct vt_event ev = { .kind = VT_MREMAP,
+			       .a = { STAGE_BASE, VT_PAGE_SIZE, VT_PAGE_SIZE,
+				      MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0x4000 },
+			       .ret = 0x4000 };
+	struct vt_placement p;
+	assert_true(vt_model_placement(*state, &ev, &p));
+	assert_int_equal(p.at, 0x4000);
+}
+
 static void without_mmap_base_nothing_is_known(void **state)
 {
 	struct vt_model *m = *state;
@@ -218,6 +280,11 @@ int main(void)
 		T(the_legacy_layout_searches_upwards),
 		T(low_memory_is_searched_upwards),
 		T(whole_huge_pages_are_aligned),
+		T(a_disk_file_is_aligned_by_its_offset),
+		T(a_file_in_memory_is_not_aligned),
+		T(shared_memory_is_aligned_where_it_may_have_huge_pages),
+		T(a_forced_placement_is_not_the_kernels_choice),
+		T(the_low_hint_of_a_move_is_not_rounded),
 		T(without_mmap_base_nothing_is_known),
 		T(more_than_the_space_does_not_fit),
 		T(the_live_kernel_agrees),

@@ -1,0 +1,180 @@
+/*
+ * placement.c - comparing predicted places with the kernel's, and explaining those that differ.
+ *
+ * A wrong prediction says that the model's address space was not the kernel's at that moment. The
+ * trace knows of what can have been there: the other calls under way, and the changes that nobody
+ * saw until the recorder looked. Each is tried where the model had found room.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "placement.h"
+
+#include <linux/personality.h>
+#include <sys/mman.h>
+
+#include "alloc.h"
+
+/* How far ahead an explanation is looked for, and of how many parts it may be. */
+#define LOOK_AHEAD 65536
+#define MAX_PARTS  16
+#define RELEASES   (sizeof(((struct vt_placements *)0)->release) / sizeof(struct vt_release))
+
+const struct vt_miss_info vt_misses[VT_MISS_COUNT] = {
+#define VT_MISS_ROW(e, name, text) [VT_MISS_##e] = { name, text },
+	VT_MISSES(VT_MISS_ROW)
+#undef VT_MISS_ROW
+};
+
+/* What can have been in the way. */
+struct obstacle {
+	uint64_t lo, hi, seq;
+	const struct vt_event *unseen; /* NULL: a call under way */
+};
+
+static bool meets(const struct obstacle *o, const struct vt_placement *p)
+{
+	return o->lo < p->at + p->len && p->at < o->hi;
+}
+
+static bool is_free(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	const struct vt_extent *x = vt_model_find(m, lo);
+	return lo < hi && (!x || x->start >= hi);
+}
+
+/* What a later event shows to have been in the way of e, if it is that. */
+static bool came_before(const struct vt_event *later, const struct vt_event *e, struct obstacle *o)
+{
+	*o = (struct obstacle){ .seq = later->seq };
+	if (later->kind == VT_UNSEEN_MAP && later->aux == VT_UNSEEN_CHANGE) {
+		o->lo = later->a[0];
+		o->hi = o->lo + later->a[1];
+		o->unseen = later;
+		return true;
+	}
+	/* its number was taken after it came back; span tells how far back it began */
+	if (vt_is_error(later->ret) || later->seq > e->seq + later->span)
+		return false;
+	if (later->kind != VT_MMAP && later->kind != VT_SHMAT)
+		return false;
+	o->lo = (uint64_t)later->ret;
+	o->hi = o->lo + later->a[later->kind == VT_MMAP ? 1 : 3];
+	return true;
+}
+
+/* The obstacle at the predicted place, among what the trace knows of. */
+static bool find_obstacle(const struct vt_placements *p, struct vt_replay *r,
+			  const struct vt_event *e, const struct vt_placement *at,
+			  struct obstacle *o)
+{
+	const struct vt_item *later;
+	uint64_t oldest = p->n_releases > RELEASES ? p->n_releases - RELEASES : 0;
+	for (uint64_t i = p->n_releases; i-- > oldest;) {
+		const struct vt_release *x = &p->release[i % RELEASES];
+		*o = (struct obstacle){ x->lo, x->hi, x->seq, NULL };
+		bool both = x->last >= e->seq || x->seq + e->span >= e->seq;
+		if (both && meets(o, at) && is_free(&r->model, o->lo, o->hi))
+			return true;
+	}
+	for (size_t i = 1; i <= LOOK_AHEAD && (later = vt_replay_ahead(r, i)); i++)
+		if (later->type == VT_ITEM_EVENT && came_before(&later->event, e, o) &&
+		    meets(o, at) && is_free(&r->model, o->lo, o->hi))
+			return true;
+	return false;
+}
+
+/* Put something in the way. It is taken out again unless it is known to be there. */
+static void put(struct vt_model *m, const struct obstacle *o)
+{
+	struct vt_vma v = { .start = o->lo, .end = (o->hi + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE };
+	if (o->unseen) {
+		v.flags = (o->unseen->a[2] & 1 ? VT_VM(READ) : 0) |
+			  (o->unseen->a[2] & 2 ? VT_VM(WRITE) : 0) |
+			  (o->unseen->a[2] & 4 ? VT_VM(EXEC) : 0) |
+			  (o->unseen->a[3] & 1 ? VT_VM(SHARED) : 0);
+		v.file = o->unseen->file;
+		v.pgoff = o->unseen->a[4] >> VT_PAGE_SHIFT;
+		v.undetermined = 1;
+	}
+	vt_model_put(m, &v, o->seq, 0);
+}
+
+/* Whether obstacles lead the prediction to where the kernel went. */
+static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e,
+			    struct vt_placement at, uint64_t *other)
+{
+	const struct vt_trace *t = r->trace;
+	struct obstacle tried[MAX_PARTS];
+	unsigned n = 0;
+	enum vt_miss why = VT_MISS_UNEXPLAINED;
+
+	if (!r->model.config.mmap_base)
+		return VT_MISS_BASE;
+	if (e->file && e->file < t->n_files && t->files[e->file].kind == VT_FILE_DEVICE)
+		return VT_MISS_DRIVER;
+	bool low = e->kind == VT_MMAP && e->a[3] & MAP_32BIT;
+	if (low && !(r->model.personality & ADDR_NO_RANDOMIZE))
+		return VT_MISS_RANDOM;
+	uint64_t end = (uint64_t)e->ret + at.len;
+	if (!is_free(&r->model, (uint64_t)e->ret, end) && e->kind != VT_MREMAP)
+		return VT_MISS_FREED;
+	while (at.at != (uint64_t)e->ret && !vt_is_error((int64_t)at.at) && n < MAX_PARTS &&
+	       find_obstacle(p, r, e, &at, &tried[n])) {
+		put(&r->model, &tried[n++]);
+		vt_model_placement(&r->model, e, &at);
+	}
+	bool proved = at.at == (uint64_t)e->ret;
+	for (unsigned i = 0; i < n; i++) {
+		if (proved && tried[i].unseen) {
+			why = VT_MISS_UNSEEN;
+			*other = tried[i].seq;
+			continue;
+		}
+		vt_model_forget(&r->model, tried[i].lo, tried[i].hi);
+	}
+	if (proved && why == VT_MISS_UNEXPLAINED) {
+		why = VT_MISS_OVERLAP;
+		*other = tried[0].seq;
+	}
+	return why;
+}
+
+/*
+ * A release is announced before its call: the kernel may still hold the range at later events, and
+ * at those that had begun before it.
+ */
+static void keep_release(struct vt_placements *p, const struct vt_event *e)
+{
+	if (!vt_kind_releases(e->kind) || e->kind == VT_SHMDT)
+		return;
+	uint64_t hi = e->a[0] + ((e->a[1] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE);
+	p->release[p->n_releases++ % RELEASES] =
+	    (struct vt_release){ e->a[0], hi, e->seq, e->seq + e->span };
+}
+
+void vt_placements_before(struct vt_placements *p, struct vt_replay *r)
+{
+	struct vt_placement at;
+	const struct vt_item *next = vt_replay_peek(r);
+	if (!next || next->type != VT_ITEM_EVENT)
+		return;
+	struct vt_event e = next->event;
+	bool counts = r->started && !(e.flags & (VT_EV_LATE | VT_EV_OWN));
+	if (counts && vt_model_placement(&r->model, &e, &at)) {
+		p->asked++;
+		p->hits += at.at == (uint64_t)e.ret;
+		if (at.at != (uint64_t)e.ret) {
+			struct vt_misplaced m = { .event = e, .predicted = at };
+			m.why = explain(p, r, &e, at, &m.other);
+			p->why[m.why]++;
+			p->misses = vt_grow(p->misses, p->n, &p->cap, sizeof(*p->misses));
+			p->misses[p->n++] = m;
+		}
+	}
+	keep_release(p, &e);
+}
+
+void vt_placements_free(struct vt_placements *p)
+{
+	free(p->misses);
+}
