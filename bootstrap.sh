@@ -14,7 +14,8 @@ usage="usage: sh bootstrap.sh deps|cross-deps|build|demo|test
   demo   build, record a Python program, print the report, verify the trace
   test   build, run every test; the last line is 'N passed, M failed'"
 
-# PACKAGE PROBE: a command in PATH, a module that pkg-config knows, or a file.
+# PACKAGE PROBE: a command in PATH, a module that pkg-config knows, a library that the loader knows,
+# or a file.
 build_needs='
 gcc             command:gcc
 libc6-dev       file:/usr/include/stdio.h
@@ -38,6 +39,9 @@ nodejs                  command:node
 openjdk-17-jre-headless command:java
 redis-server            command:redis-server
 redis-tools             command:redis-benchmark
+libjemalloc2            library:libjemalloc.so.2
+libtcmalloc-minimal4    library:libtcmalloc_minimal.so.4
+libmimalloc2.0          library:libmimalloc.so.2
 '
 
 cross_needs='
@@ -60,6 +64,7 @@ present()
 {
 	case $1 in
 	command:*) command -v "${1#*:}" >/dev/null 2>&1 ;;
+	library:*) PATH=$PATH:/sbin ldconfig -p | grep -qF "${1#*:}" ;;
 	module:*) pkg-config --exists "${1#*:}" 2>/dev/null ;;
 	file:*) [ -e "${1#*:}" ] ;;
 	esac

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "options.h"
 #include "record_output.h"
 #include "record_preflight.h"
+#include "record_preload.h"
 #include "units.h"
 
 /* What is to be run, and how. */
@@ -33,6 +33,7 @@ struct recording {
 	char *file, *executable;            /* see vt_record_preflight */
 	char *pattern;                      /* VMTRAIL_OUTPUT */
 	char *preload;                      /* LD_PRELOAD */
+	char *asan_options;                 /* ASAN_OPTIONS */
 	const char *value[VT_OPTION_COUNT]; /* as text, NULL: not given */
 	uint64_t start_ns;
 	pid_t pid;
@@ -145,52 +146,6 @@ static int parse_options(struct recording *r, int argc, char **argv)
 	return -1;
 }
 
-/* Join two parts of a path below dir and take it if a file is there; malloc'ed, absolute. */
-static char *library_at(const char *dir, const char *below)
-{
-	char *path;
-	if (asprintf(&path, "%s/%s", dir, below) < 0)
-		return NULL;
-	char *real = access(path, R_OK) == 0 ? realpath(path, NULL) : NULL;
-	free(path);
-	return real;
-}
-
-/* libvmtrail.so: named by the environment, beside the build, or installed. */
-static char *find_library(void)
-{
-	static const char *const beside[] = { "../preload", VT_LIBRARY_FROM_BIN };
-	const char *named = getenv("VMTRAIL_LIBRARY");
-	if (named)
-		return realpath(named, NULL);
-	char *self = realpath("/proc/self/exe", NULL), *found = NULL;
-	char *dir = self ? dirname(self) : NULL;
-	for (size_t i = 0; dir && !found && i < sizeof(beside) / sizeof(beside[0]); i++) {
-		char *base = library_at(dir, beside[i]);
-		found = base ? library_at(base, "libvmtrail.so") : NULL;
-		free(base);
-	}
-	free(self);
-	return found ? found : library_at(VT_LIBRARY_DIR, "libvmtrail.so");
-}
-
-/* LD_PRELOAD with the library before what is there already. */
-static bool set_preload(struct recording *r)
-{
-	const char *named = getenv("VMTRAIL_LIBRARY"), *there = getenv("LD_PRELOAD");
-	char *library = find_library();
-	bool ok = false;
-	if (!library)
-		vt_complain("%s: not found", named ? named : "libvmtrail.so");
-	else if (strpbrk(library, " :"))
-		vt_complain("%s: LD_PRELOAD cannot name a path with a space or colon", library);
-	else
-		ok = asprintf(&r->preload, "%s%s%s", library, there && *there ? ":" : "",
-			      there ? there : "") > 0;
-	free(library);
-	return ok;
-}
-
 /* Everything that can be wrong before the command starts. */
 static bool prepare(struct recording *r)
 {
@@ -200,12 +155,14 @@ static bool prepare(struct recording *r)
 		return false;
 	if (!vt_record_preflight(r->argv[0], &r->file, &r->executable, &why) ||
 	    !(r->pattern = vt_record_pattern(output ? output : getenv("VMTRAIL_OUTPUT"), &why)) ||
-	    !vt_record_make_room(r->pattern, 0, r->executable, &why)) {
+	    !vt_record_make_room(r->pattern, 0, r->executable, &why) ||
+	    !(r->preload = vt_record_preload(r->executable, &why)) ||
+	    !(r->asan_options = vt_record_asan_options())) {
 		vt_complain("%s", why ? why : "out of memory");
 		free(why);
 		return false;
 	}
-	return set_preload(r);
+	return true;
 }
 
 /* In the child: the environment, then the command. Only returns (an errno) when it cannot run. */
@@ -215,6 +172,7 @@ static int become_command(const struct recording *r)
 	char root[16];
 	snprintf(root, sizeof(root), "%d", (int)getpid());
 	bool ok = setenv("LD_PRELOAD", r->preload, 1) == 0 &&
+		  setenv("ASAN_OPTIONS", r->asan_options, 1) == 0 &&
 		  setenv("VMTRAIL_ROOT", root, 1) == 0 &&
 		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0;
 	for (int id = 0; id < VT_OPTION_COUNT; id++)
@@ -375,5 +333,6 @@ int vt_cmd_record(int argc, char **argv)
 	free(r.executable);
 	free(r.pattern);
 	free(r.preload);
+	free(r.asan_options);
 	return result;
 }

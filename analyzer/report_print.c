@@ -84,6 +84,8 @@ static void print_ending(const struct page *p)
 		fact_f(p, "ended", "exit status %s", meta(p, "status"));
 	else if (reason && strcmp(reason, "exec") == 0)
 		fact(p, "ended", "replaced by another program (exec)");
+	else if (reason && strcmp(reason, "seccomp") == 0)
+		fact(p, "ended", "before a seccomp filter that does not allow recording");
 	else if (reason && strcmp(reason, "killed") == 0)
 		fact(p, "ended", "killed; the trace was closed afterwards");
 	else

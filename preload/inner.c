@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 
 /*
  * Which system calls are ours: by number, the event kind + 1; 0: not ours. Read by syscall() in
@@ -50,29 +51,12 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_exit_group] = NOT_RECORDED,
 };
 
-static void note_sandbox(void *arg)
-{
-	(void)arg;
-	if (!atomic_load(&vt.on) || atomic_load(&vt.sandboxed))
-		return;
-	vt_snapshot(VT_SNAPSHOT_DEMAND);
-	vt_note("sandbox", "a seccomp filter was set: no snapshots from here on");
-	atomic_store(&vt.sandboxed, true);
-}
-
-/* A seccomp filter is about to come: what still needs files is done now, for the last time. */
-static void before_sandbox(void)
-{
-	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
-		vt_locked(note_sandbox, NULL);
-}
-
 static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, long f)
 {
 	if (a == PR_SET_VMA || a == PR_SET_MM)
 		return vt_call(VT_PRCTL, flags, SYS_prctl, a, b, c, d, e, f);
 	if (a == PR_SET_SECCOMP)
-		before_sandbox();
+		vt_before_sandbox(b == SECCOMP_MODE_FILTER ? (const void *)c : NULL);
 	if (a == PR_SET_NAME)
 		vt_self.name_stale = true;
 	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
@@ -88,7 +72,8 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 	case SYS_prctl:
 		return prctl_call(flags, a, b, c, d, e, f);
 	case SYS_seccomp:
-		before_sandbox();
+		if (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)
+			vt_before_sandbox(a == SECCOMP_SET_MODE_FILTER ? (const void *)c : NULL);
 		break;
 	case SYS_exit_group:
 		vt_before_exit(a);

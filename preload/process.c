@@ -281,7 +281,8 @@ void vt_after_fork(void)
 	bool whole = vt_lock_reset();
 	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
 	vt_self.tid = 0;
-	if (vt.options.children)
+	/* In a sandbox no file can be opened; to try might end the process. */
+	if (vt.options.children && !atomic_load(&vt.sandboxed))
 		vt_locked(start_in_child, &whole);
 	else
 		atomic_store(vt.fork_guard, vt.pid);
@@ -308,12 +309,10 @@ static bool is_us(void)
 	return (uint32_t)vt_sys0(SYS_getpid) == vt.pid;
 }
 
-static void end(void *arg)
+/* Everything into the file, the last snapshot, and the file closed. Under the lock. */
+void vt_end(const char *reason, long status)
 {
 	const struct timespec pause = { 0, 1000000 };
-	long status = *(long *)arg;
-	if (!atomic_load(&vt.on))
-		return;
 	/* A call that another thread has in hand may still come back. */
 	for (int tries = 0; tries < 60; tries++) {
 		vt_drain(true);
@@ -323,20 +322,28 @@ static void end(void *arg)
 	}
 	vt_snapshot(VT_SNAPSHOT_EXIT);
 	vt_drain(true);
-	struct vt_event e = {
-		.kind = VT_EXIT,
-		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
-		.a = { (uint64_t)status },
-		.tid = vt_self.tid,
-	};
-	vt_emit(&e);
+	if (!strcmp(reason, "exit")) {
+		struct vt_event e = {
+			.kind = VT_EXIT,
+			.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
+			.a = { (uint64_t)status },
+			.tid = vt_self.tid,
+		};
+		vt_emit(&e);
+	}
 	vt_seal();
-	write_end("exit", status);
+	write_end(reason, status);
 	atomic_store(&vt.on, false);
 	vt_store_close();
 }
 
-/* The process is about to end: everything into the file, the last snapshot, and the file closed. */
+static void end(void *status)
+{
+	if (atomic_load(&vt.on))
+		vt_end("exit", *(long *)status);
+}
+
+/* The process is about to end. */
 void vt_before_exit(long status)
 {
 	if (!atomic_load(&vt.on))

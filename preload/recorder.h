@@ -244,9 +244,13 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq);
 /* process.c - start, fork, exec, exit. */
 void vt_after_fork(void);
 void vt_before_exit(long status);
+void vt_end(const char *reason, long status);
 void vt_before_exec(void);
 void vt_fork_prepare(void);
 void vt_fork_parent(int pid);
+
+/* sandbox.c */
+void vt_before_sandbox(const void *filter);
 
 /* inner.c */
 void vt_inner_install(void);

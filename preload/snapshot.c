@@ -37,7 +37,7 @@ static struct {
 	bool store; /* write frames */
 	bool adopt; /* enter differences into the model at once: start, fresh child */
 	bool compare;
-	bool failed;
+	bool failed, noted;
 	uint64_t seq_lo, ring_lo;
 	uint16_t part;
 	uint64_t end;      /* of the last area seen */
@@ -267,6 +267,9 @@ static void read_all(void *arg)
 	(void)arg;
 	if (!read_one("/proc/self/maps", VT_SNAP_MAPS, false)) {
 		snap.failed = true;
+		if (!snap.noted)
+			vt_note("snapshot", "not taken: /proc/self/maps cannot be opened");
+		snap.noted = true;
 		return;
 	}
 	snap.end_tick = vt_tick();

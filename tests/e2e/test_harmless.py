@@ -110,6 +110,58 @@ class Harmless(TraceTest):
                 self.record_and_compare([program("closer"), mode])
                 self.assert_verified(self.only_trace("closer"))
 
+    def confine(self, *args):
+        """Record a program that takes rights away from itself; its trace."""
+        for old in self.traces():
+            old.path.unlink()
+        self.record_and_compare([program("confined"), *args])
+        return self.only_trace("confined")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to change the root and the user")
+    def test_program_that_changes_its_root(self):
+        jail = self.dir / "jail"
+        jail.mkdir()
+        trace = self.confine("chroot", jail)
+        self.assert_verified(trace, least_snapshots=1)
+        self.assertIn("/proc/self/maps cannot be opened", trace.text("report", "--capture"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to change the root and the user")
+    def test_program_that_becomes_another_user(self):
+        self.assert_verified(self.confine("nobody"))
+
+    def test_program_that_sets_itself_small_limits(self):
+        for resource_name in ("address", "files", "descriptors"):
+            with self.subTest(resource_name):
+                self.assert_verified(self.confine(resource_name))
+        with self.subTest("no descriptor at all"):
+            trace = self.confine("none")
+            self.assert_verified(trace, least_snapshots=1)
+            self.assertIn("/proc/self/maps cannot be opened", trace.text("report", "--capture"))
+
+    def test_seccomp_filter_that_forbids_open(self):
+        trace = self.confine("no-open")
+        self.assert_verified(trace)
+        calls = [e for e in trace.events() if e["call"] == "munmap"]
+        self.assertGreaterEqual(len(calls), 10000)  # before the filter, and under it
+
+    def test_seccomp_filter_that_forbids_recording(self):
+        trace = self.confine("memory-only")
+        self.assert_verified(trace)
+        self.assertIn("forbids rt_sigprocmask was set: the recording ends before it",
+                      trace.text("report", "--capture"))
+
+    def test_library_unloaded_while_others_map_and_program_that_executes_itself(self):
+        self.record_and_compare([program("unload"), program("plugin.so"), "100"])
+        traces = self.traces("unload")
+        self.assertEqual(len(traces), 2)
+        for trace in traces:
+            self.assert_verified(trace)
+
+    def test_io_uring(self):
+        if self.record_and_compare([program("uring")]).returncode == 77:
+            self.skipTest("no io_uring here")
+        self.assert_verified(self.only_trace("uring"))
+
     def test_no_environment_and_no_memory_contents_in_the_trace(self):
         secret = "correcthorsebatterystaple"
         self.record([program("brk")], env=environment(SECRET_VARIABLE=secret))
