@@ -1,61 +1,26 @@
 /*
  * trace_seal.c - closing the trace of a process that was killed.
  *
- * The one place in the analyzer that writes to a trace. The order of writing is that of the
+ * The one place that writes to a trace which is there already. The order of writing is that of the
  * recorder: what is new stands behind the committed frames until the header says otherwise, so
  * that being interrupted changes nothing.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "trace_internal.h"
+#include "trace_write.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES (4u << 20)
-#define LEVEL       3
+#define LEVEL 3
 
-struct seal {
-	struct vt_trace *trace;
-	int fd;
-	char **error;
-	ZSTD_CCtx *zstd;
-	uint8_t *chunk_mem, *raw, *stored;
-	struct vt_chunk chunk;
-	uint64_t at, number; /* of the next frame */
-	uint64_t next_seq;
-	bool journal_done;
-};
-
-static bool fail(struct seal *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool fail(struct seal *s, const char *format, ...)
+/* Note what went wrong with the trace at path; returns -1. */
+static int fail(const char *path, char **error, const char *what)
 {
-	va_list args;
-
-	va_start(args, format);
-	char *what = vt_vformat(format, args);
-	va_end(args);
-	*s->error = vt_format("%s: %s", s->trace->path, what);
-	free(what);
-	return false;
-}
-
-static bool write_full(int fd, const void *p, size_t n, uint64_t offset)
-{
-	while (n) {
-		ssize_t done = pwrite(fd, p, n, (off_t)offset);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return false;
-		p = (const uint8_t *)p + done;
-		n -= (size_t)done;
-		offset += (uint64_t)done;
-	}
-	return true;
+	*error = vt_format("%s: %s", path, what);
+	return -1;
 }
 
 /* Whether process pid has the file of this inode mapped; true also when that cannot be seen. */
@@ -80,140 +45,82 @@ static bool maps_file(uint32_t pid, ino_t inode)
 	return found;
 }
 
-/* Append one frame; it does not count before the header says so. */
-static bool put_frame(struct seal *s, uint8_t type, size_t len, uint64_t first_seq,
-		      uint32_t n_events)
+static void put_end(struct vt_writer *w, uint64_t lost)
 {
-	size_t stored =
-	    ZSTD_compress2(s->zstd, s->stored, ZSTD_COMPRESSBOUND(VT_MAX_RAW), s->raw, len);
-	if (ZSTD_isError(stored))
-		return fail(s, "zstd: %s", ZSTD_getErrorName(stored));
-	struct vt_frame f = {
-		.magic = VT_FRAME_MAGIC,
-		.type = type,
-		.raw_len = (uint32_t)len,
-		.stored_len = (uint32_t)stored,
-		.number = s->number++,
-		.ring_next = vt_reader_of(s->trace)->ring_head,
-		.first_seq = first_seq,
-		.n_events = n_events,
-	};
-	f.crc = vt_crc32(0, &f, offsetof(struct vt_frame, crc));
-	f.crc = vt_crc32_fast(f.crc, s->stored, stored);
-	if (s->at + sizeof(f) + stored > s->trace->header.live_off)
-		return fail(s, "no room for the last events before the live region");
-	if (!write_full(s->fd, &f, sizeof(f), s->at) ||
-	    !write_full(s->fd, s->stored, stored, s->at + sizeof(f)))
-		return fail(s, "%s", strerror(errno));
-	s->at += sizeof(f) + stored;
-	return true;
+	char text[128];
+	int n = snprintf(text, sizeof(text), "reason killed\nevents %llu\nlost %llu\n",
+			 (unsigned long long)w->next_seq - 1, (unsigned long long)lost);
+
+	vt_writer_frame(w, VT_FRAME_END, text, (size_t)n, w->next_seq, 0);
 }
 
-/* Write the chunk under way, behind the journal's definitions the first time. */
-static bool put_events(struct seal *s)
+/* The live region's definitions and events as frames, behind those that are there. */
+static void put_live(const struct vt_trace *t, struct vt_writer *w)
 {
-	const struct vt_reader *r = vt_reader_of(s->trace);
-	struct vt_buf out = { s->raw, s->raw + VT_MAX_RAW, false };
-	size_t journal = s->journal_done ? 0 : r->journal_len;
+	const struct vt_reader *r = vt_reader_of(t);
 
-	if (!s->chunk.n_events && !journal)
-		return true;
-	if (journal > VT_MAX_RAW / 2)
-		return fail(s, "the journal is too large for a frame");
-	if (journal)
-		vt_put_bytes(&out, r->journal, journal);
-	vt_put_varint(&out, VT_DEF_NONE);
-	vt_chunk_finish(&s->chunk, s->chunk_mem, CHUNK_BYTES, &out);
-	s->journal_done = true;
-	uint32_t n = (uint32_t)s->chunk.n_events;
-	return put_frame(s, VT_FRAME_EVENTS, (size_t)(out.p - s->raw), s->chunk.first_seq, n);
+	w->limit = t->header.live_off;
+	w->ring_next = r->ring_head;
+	vt_writer_definitions(w, r->journal, r->journal_len);
+	for (size_t i = 0; i < r->n_live; i++)
+		vt_writer_event(w, &r->live[i]);
+	vt_writer_flush(w);
+	put_end(w, t->header.lost);
 }
 
-static bool put_live(struct seal *s)
+/* Make what was written count: one write of the header's page, then the cut at end. */
+static bool commit(const struct vt_trace *t, int fd, uint64_t end)
 {
-	const struct vt_reader *r = vt_reader_of(s->trace);
-
-	vt_chunk_begin(&s->chunk, s->chunk_mem, CHUNK_BYTES, s->next_seq);
-	for (size_t i = 0; i < r->n_live; i++) {
-		if (!vt_chunk_has_room(&s->chunk)) {
-			if (!put_events(s))
-				return false;
-			vt_chunk_begin(&s->chunk, s->chunk_mem, CHUNK_BYTES, s->next_seq);
-		}
-		vt_chunk_put(&s->chunk, &r->live[i]);
-		s->next_seq++;
-	}
-	return put_events(s);
-}
-
-static bool put_end(struct seal *s)
-{
-	int n = snprintf((char *)s->raw, VT_MAX_RAW, "reason killed\nevents %llu\nlost %llu\n",
-			 (unsigned long long)s->next_seq - 1,
-			 (unsigned long long)s->trace->header.lost);
-
-	return put_frame(s, VT_FRAME_END, (size_t)n, s->next_seq, 0);
-}
-
-/* Make what was written count: one write of the header's page, then the cut. */
-static bool commit(struct seal *s)
-{
-	struct vt_trace_header h = s->trace->header;
+	struct vt_trace_header h = t->header;
 
 	h.live_off = 0;
-	h.frames_end = s->at;
+	h.frames_end = end;
 	h.crc = vt_crc32(0, &h, offsetof(struct vt_trace_header, crc));
-	if (!write_full(s->fd, &h, sizeof(h), 0) || ftruncate(s->fd, (off_t)s->at))
-		return fail(s, "%s", strerror(errno));
-	return true;
+	return vt_pwrite_full(fd, &h, sizeof(h), 0) && !ftruncate(fd, (off_t)end);
 }
 
-static bool run(struct seal *s)
+static int seal(struct vt_trace *t, int fd, char **error)
 {
-	struct vt_trace *t = s->trace;
 	const struct vt_reader *r = vt_reader_of(t);
+	uint64_t first = r->n_live ? r->live[0].seq : r->end_seq ? r->end_seq : 1;
+	struct vt_writer w;
 	struct stat st;
+	int rc = 0;
 
-	if (!t->header.live_off)
-		return true;
-	if (t->damage) {
-		*s->error = t->damage;
-		t->damage = NULL;
-		return false;
+	if (fd < 0 || fstat(fd, &st))
+		return fail(t->path, error, strerror(errno));
+	if (maps_file(t->header.pid, st.st_ino)) {
+		*error = vt_format("%s: process %u still records into it", t->path, t->header.pid);
+		return -1;
 	}
-	s->fd = open(t->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (s->fd < 0 || fstat(s->fd, &st))
-		return fail(s, "%s", strerror(errno));
-	if (maps_file(t->header.pid, st.st_ino))
-		return fail(s, "process %u still records into it", t->header.pid);
-	s->at = r->frames_end;
-	s->number = r->n_frames;
-	s->next_seq = r->n_live ? r->live[0].seq : r->end_seq ? r->end_seq : 1;
-	s->chunk_mem = vt_calloc(CHUNK_BYTES, 1);
-	s->raw = vt_calloc(VT_MAX_RAW, 1);
-	s->stored = vt_calloc(ZSTD_COMPRESSBOUND(VT_MAX_RAW), 1);
-	s->zstd = ZSTD_createCCtx();
-	if (!s->zstd)
-		vt_out_of_memory();
-	ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_compressionLevel, LEVEL);
-	ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_checksumFlag, 1);
-	return (t->closed || (put_live(s) && put_end(s))) && commit(s);
+	vt_writer_init(&w, fd, r->frames_end, r->n_frames, first, LEVEL);
+	if (!t->closed)
+		put_live(t, &w);
+	if (w.error)
+		rc = fail(t->path, error, w.error);
+	else if (!commit(t, fd, w.at))
+		rc = fail(t->path, error, strerror(errno));
+	vt_writer_fini(&w);
+	return rc;
 }
 
 int vt_trace_seal(const char *path, char **error)
 {
-	struct seal s = { .fd = -1, .error = error };
+	struct vt_trace *t = vt_trace_open(path, error);
+	int rc = 0;
 
-	s.trace = vt_trace_open(path, error);
-	if (!s.trace)
+	if (!t)
 		return -1;
-	bool ok = run(&s);
-	if (s.fd >= 0)
-		close(s.fd);
-	ZSTD_freeCCtx(s.zstd);
-	free(s.chunk_mem);
-	free(s.raw);
-	free(s.stored);
-	vt_trace_close(s.trace);
-	return ok ? 0 : -1;
+	if (t->damage && t->header.live_off) {
+		*error = t->damage;
+		t->damage = NULL;
+		rc = -1;
+	} else if (t->header.live_off) {
+		int fd = open(t->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		rc = seal(t, fd, error);
+		if (fd >= 0)
+			close(fd);
+	}
+	vt_trace_close(t);
+	return rc;
 }
