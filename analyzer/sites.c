@@ -74,13 +74,38 @@ void vt_sites_follow(struct vt_sites *s, const struct vt_replay *r, const struct
 	vt_code_follow(&s->code, r, item);
 }
 
+/* The frame of an address that the trace itself names. */
+static void named_frame(struct vt_sites *s, unsigned number, uint64_t pc,
+			const struct vt_symbol_def *named, struct vt_frame_text *out,
+			const struct vt_module **module)
+{
+	const struct vt_module *m = vt_code_named(&s->code, named->path);
+
+	*module = m;
+	*out = (struct vt_frame_text){
+		.number = number,
+		.runtime = m->role != VT_MODULE_PLAIN,
+		.pc = pc,
+		.module = m->name,
+		.path = m->has_file ? m->path : "",
+		.file_offset = *named->function ? pc : named->offset,
+		.function = *named->function ? named->function : NULL,
+		.offset = named->offset,
+	};
+}
+
 /* The frames of one pc; addr is where its call instruction lies. Returns their number. */
 static size_t frames_of_pc(struct vt_sites *s, const struct vt_replay *r, unsigned number,
 			   uint64_t pc, uint64_t addr, struct vt_frame_text *out, size_t max,
 			   const struct vt_module **module)
 {
+	const struct vt_symbol_def *named = vt_trace_symbol(r->trace, pc);
 	uint32_t file;
 	uint64_t offset;
+	if (named) {
+		named_frame(s, number, pc, named, out, module);
+		return 1;
+	}
 	const struct vt_module *m = vt_code_locate(&s->code, r, addr, &file, &offset);
 	struct vt_frame_text base = {
 		.number = number,
@@ -269,8 +294,11 @@ static const struct vt_module *find_caller(struct vt_sites *s, const struct vt_r
 	uint32_t file;
 	uint64_t offset;
 	for (uint32_t i = 0; i < stack->n; i++) {
+		const struct vt_symbol_def *named = vt_trace_symbol(r->trace, stack->pc[i]);
 		const struct vt_module *m =
-		    vt_code_locate(&s->code, r, call_address(e, i, stack->pc[i]), &file, &offset);
+		    named ? vt_code_named(&s->code, named->path)
+			  : vt_code_locate(&s->code, r, call_address(e, i, stack->pc[i]), &file,
+					   &offset);
 		*lasting &= m->has_file;
 		if (m->role != VT_MODULE_RECORDER)
 			return m;

@@ -84,6 +84,11 @@ static struct vt_module *module_without_file(struct vt_code *c, const char *name
 	return module_of(c, name, NULL, 0, false);
 }
 
+const struct vt_module *vt_code_named(struct vt_code *c, const char *path)
+{
+	return *path ? module_of(c, path, NULL, 0, true) : module_without_file(c, "?");
+}
+
 /* The module behind a file id. */
 static struct vt_module *module_of_file(struct vt_code *c, const struct vt_trace *t, uint32_t file)
 {

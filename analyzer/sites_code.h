@@ -57,6 +57,9 @@ void vt_code_follow(struct vt_code *c, const struct vt_replay *r, const struct v
 /* Bring the list of code up to date; a real change begins a new generation. */
 void vt_code_refresh(struct vt_code *c, const struct vt_replay *r);
 
+/* The module of a path that the trace itself names; "" is none. */
+const struct vt_module *vt_code_named(struct vt_code *c, const char *path);
+
 /*
  * The module that addr lies in, after vt_code_refresh. *file is the file id and *offset the place
  * in it, both 0 for what is not code of a file.

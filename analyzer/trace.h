@@ -34,6 +34,13 @@ struct vt_thread_def {
 	char *name; /* the last one */
 };
 
+/* A code address that the trace itself names. */
+struct vt_symbol_def {
+	const char *path;     /* of the module, "" when not known */
+	const char *function; /* "" when not known */
+	uint64_t offset;      /* of the address from the function's start, or else in the file */
+};
+
 /* A "key value" line of the META or END frame or a NOTE. */
 struct vt_text_line {
 	char *key, *value;
@@ -121,6 +128,11 @@ int vt_trace_seal(const char *path, char **error);
 /* A value of META (or END), NULL if absent; the number in it, or fallback. */
 const char *vt_trace_meta(const struct vt_trace *t, const char *key);
 uint64_t vt_trace_meta_u64(const struct vt_trace *t, const char *key, uint64_t fallback);
+
+/* What the trace itself says of a code address: traces made from other tools' logs do. NULL:
+ * nothing.
+ */
+const struct vt_symbol_def *vt_trace_symbol(const struct vt_trace *t, uint64_t pc);
 
 /* The thread's name, "" when not known. */
 const char *vt_trace_thread_name(const struct vt_trace *t, uint32_t tid);

@@ -238,12 +238,47 @@ static bool read_note(struct vt_trace *t, struct vt_buf *in)
 	return true;
 }
 
+static bool read_symbol(struct vt_trace *t, struct vt_buf *in)
+{
+	struct vt_reader *r = vt_reader_of(t);
+	uint64_t pc = vt_get_varint(in);
+	size_t path_len, function_len;
+	const uint8_t *path = vt_get_str(in, &path_len);
+	const uint8_t *function = vt_get_str(in, &function_len);
+	uint64_t offset = vt_get_varint(in);
+	struct vt_symbol_key *key;
+
+	if (in->bad)
+		return false;
+	HASH_FIND(hh, r->symbol_keys, &pc, sizeof(pc), key);
+	if (key)
+		return true;
+	key = vt_calloc(1, sizeof(*key) + path_len + function_len + 2);
+	memcpy(key->text, path, path_len);
+	memcpy(key->text + path_len + 1, function, function_len);
+	key->pc = pc;
+	key->def = (struct vt_symbol_def){ key->text, key->text + path_len + 1, offset };
+	HASH_ADD(hh, r->symbol_keys, pc, sizeof(key->pc), key);
+	return true;
+}
+
+const struct vt_symbol_def *vt_trace_symbol(const struct vt_trace *t, uint64_t pc)
+{
+	const struct vt_reader *r = vt_reader_of(t);
+	struct vt_symbol_key *key;
+
+	if (!r->symbol_keys)
+		return NULL;
+	HASH_FIND(hh, r->symbol_keys, &pc, sizeof(pc), key);
+	return key ? &key->def : NULL;
+}
+
 bool vt_defs_read(struct vt_trace *t, struct vt_buf *in)
 {
 	static bool (*const read[])(struct vt_trace *, struct vt_buf *) = {
 		[VT_DEF_STACK] = read_stack,   [VT_DEF_FILE] = read_file,
 		[VT_DEF_THREAD] = read_thread, [VT_DEF_MODULE] = read_module,
-		[VT_DEF_NOTE] = read_note,
+		[VT_DEF_NOTE] = read_note,     [VT_DEF_SYMBOL] = read_symbol,
 	};
 
 	while (in->p < in->end) {
@@ -315,6 +350,7 @@ void vt_defs_free(struct vt_trace *t)
 	struct vt_reader *r = vt_reader_of(t);
 	struct vt_file_key *file, *next_file;
 	struct vt_thread_key *thread, *next_thread;
+	struct vt_symbol_key *symbol, *next_symbol;
 
 	free_lines(&t->meta);
 	free_lines(&t->end);
@@ -333,6 +369,10 @@ void vt_defs_free(struct vt_trace *t)
 	HASH_ITER (hh, r->file_keys, file, next_file) {
 		HASH_DEL(r->file_keys, file);
 		free(file);
+	}
+	HASH_ITER (hh, r->symbol_keys, symbol, next_symbol) {
+		HASH_DEL(r->symbol_keys, symbol);
+		free(symbol);
 	}
 	HASH_ITER (hh, r->thread_keys, thread, next_thread) {
 		HASH_DEL(r->thread_keys, thread);

@@ -40,6 +40,13 @@ struct vt_thread_key {
 	UT_hash_handle hh;
 };
 
+struct vt_symbol_key {
+	uint64_t pc;
+	struct vt_symbol_def def;
+	UT_hash_handle hh;
+	char text[]; /* the two strings */
+};
+
 /* A growing buffer that is used again and again. */
 struct vt_scratch {
 	uint8_t *p;
@@ -70,6 +77,7 @@ struct vt_reader {
 	/* definitions */
 	struct vt_file_key *file_keys;
 	struct vt_thread_key *thread_keys;
+	struct vt_symbol_key *symbol_keys;
 	size_t cap_stacks, cap_files, cap_threads;
 	size_t n_defs;
 

@@ -126,6 +126,8 @@ struct vt_snapshot_head {
  *   THREAD  tid, str name (a later one for the same tid renames it)
  *   MODULE  file id, str build-id (raw bytes)
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)
+ *   SYMBOL  pc, str module's path, str function, offset of pc in it: for traces made from other
+ *           tools' logs, where code has a name but no place in memory; the pcs are made up
  */
 enum vt_def_type {
 	VT_DEF_NONE, /* no definition: ends those of an EVENTS frame */
@@ -134,6 +136,7 @@ enum vt_def_type {
 	VT_DEF_THREAD,
 	VT_DEF_MODULE,
 	VT_DEF_NOTE,
+	VT_DEF_SYMBOL,
 };
 
 #define VT_MAX_STACK 64
