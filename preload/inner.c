@@ -56,7 +56,7 @@ static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, lo
 	if (a == PR_SET_VMA || a == PR_SET_MM)
 		return vt_call(VT_PRCTL, flags, SYS_prctl, a, b, c, d, e, f);
 	if (a == PR_SET_SECCOMP)
-		vt_before_sandbox(b == SECCOMP_MODE_FILTER ? (const void *)c : NULL);
+		vt_before_sandbox(b == SECCOMP_MODE_STRICT, (const void *)c);
 	if (a == PR_SET_NAME)
 		vt_self.name_stale = true;
 	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
@@ -73,7 +73,7 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 		return prctl_call(flags, a, b, c, d, e, f);
 	case SYS_seccomp:
 		if (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)
-			vt_before_sandbox(a == SECCOMP_SET_MODE_FILTER ? (const void *)c : NULL);
+			vt_before_sandbox(a == SECCOMP_SET_MODE_STRICT, (const void *)c);
 		break;
 	case SYS_exit_group:
 		vt_before_exit(a);

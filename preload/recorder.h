@@ -250,7 +250,7 @@ void vt_fork_prepare(void);
 void vt_fork_parent(int pid);
 
 /* sandbox.c */
-void vt_before_sandbox(const void *filter);
+void vt_before_sandbox(bool strict, const void *filter);
 
 /* inner.c */
 void vt_inner_install(void);

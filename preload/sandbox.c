@@ -186,13 +186,11 @@ static const char *refused(const struct sock_filter *code, size_t n)
 	return NULL;
 }
 
-/* As refused, for the filter as the program hands it over; NULL: strict mode. */
+/* As refused, for the filter as the program hands it over. */
 static const char *refused_by(const struct sock_fprog *filter)
 {
 	static struct sock_filter code[MAX_INSTRUCTIONS];
 	struct sock_fprog f;
-	if (!filter)
-		return "nearly everything";
 	if (!vt_readable(filter) || !vt_readable((const char *)(filter + 1) - 1))
 		return NULL; /* as the kernel will find */
 	memcpy(&f, filter, sizeof(f));
@@ -207,11 +205,18 @@ static const char *refused_by(const struct sock_fprog *filter)
 	return refused(code, f.len);
 }
 
-static void enter(void *filter)
+/* A filter, or strict mode, about to be set. */
+struct sandbox {
+	bool strict;
+	const struct sock_fprog *filter;
+};
+
+static void enter(void *arg)
 {
+	const struct sandbox *s = arg;
 	if (!atomic_load(&vt.on))
 		return;
-	const char *what = refused_by(filter);
+	const char *what = s->strict ? "nearly everything" : refused_by(s->filter);
 	if (what) {
 		char line[128];
 		struct vt_text t = { line, line + sizeof(line) - 1 };
@@ -228,9 +233,13 @@ static void enter(void *filter)
 	}
 }
 
-/* A filter is about to be set; NULL: strict mode. */
-void vt_before_sandbox(const void *filter)
+/*
+ * Strict mode or a filter is about to be set. Without a filter the kernel will only say whether it
+ * knows filters.
+ */
+void vt_before_sandbox(bool strict, const void *filter)
 {
-	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
-		vt_locked(enter, (void *)filter);
+	struct sandbox s = { strict, filter };
+	if ((strict || filter) && atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_locked(enter, &s);
 }

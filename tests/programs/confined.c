@@ -67,6 +67,9 @@ static void filter(const struct sock_filter *code, size_t n)
 {
 	struct sock_fprog program = { (unsigned short)n, (struct sock_filter *)code };
 	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	/* Are filters known? */
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && errno == EFAULT);
+	map_some();
 	CHECK(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
