@@ -41,6 +41,19 @@ static bool is_wanted(const struct dump *d, const struct vt_event *e)
 	return !d->n_tids;
 }
 
+/* The call, with the image's name in the place of the arguments that traces do not hold. */
+static void call_text(const struct dump *d, struct vt_text *text, const struct vt_event *e)
+{
+	if (e->kind != VT_EXECVE || !e->file) {
+		vt_text_call(text, e);
+		return;
+	}
+	vt_text_add(text, "execve(\"");
+	for (const char *p = d->trace->files[e->file].path; *p; p++)
+		vt_text_add(text, (unsigned char)*p < 0x20 || *p == 0x7f ? "?" : "%c", *p);
+	vt_text_add(text, "\", ...)");
+}
+
 /* "TID SECONDS.MICROSECONDS call(args)   = result", as strace -f -ttt -o writes it. */
 static void print_text(const struct dump *d, const struct vt_event *e)
 {
@@ -50,7 +63,7 @@ static void print_text(const struct dump *d, const struct vt_event *e)
 
 	vt_text_add(&text, "%-5u %llu.%06u ", e->tid, (unsigned long long)us / 1000000,
 		    (unsigned)(us % 1000000));
-	vt_text_call(&text, e);
+	call_text(d, &text, e);
 	if (!vt_is_remark(e)) {
 		size_t pad = text.n + 1 < RESULT_COLUMN ? RESULT_COLUMN - text.n : 1;
 		vt_text_add(&text, "%*s= ", (int)pad, "");

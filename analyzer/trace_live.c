@@ -126,12 +126,11 @@ static uint64_t narrowed(uint8_t class, uint64_t v)
 /* The event in a slot, as it will be once a frame holds it. */
 static struct vt_event event_of(const struct vt_live_copy *c, const struct vt_slot *s)
 {
-	bool has_file = s->kind == VT_MMAP || s->kind == VT_SHMAT || s->kind == VT_UNSEEN_MAP;
 	struct vt_event e = {
 		.begin_ns = tick_ns(c, s->begin_tick),
 		.stack = s->stack,
 		.tid = s->tid,
-		.file = has_file ? s->file : 0,
+		.file = vt_kind_has_file(s->kind) ? s->file : 0,
 		.span = s->span,
 		.aux = s->kind >= VT_UNSEEN_MAP ? s->aux : 0,
 		.kind = s->kind,

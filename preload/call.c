@@ -74,7 +74,7 @@ static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t f
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		s->a[i] = p->a[i];
 	s->begin_tick = p->begin;
-	s->tid = vt_self.tid;
+	s->tid = p->tid;
 	s->stack = p->stack;
 	s->file = p->file;
 	s->aux = 0;
@@ -144,18 +144,39 @@ static void abandon(struct vt_pending *p)
 	clear(p);
 }
 
+/*
+ * The pending call of a task that is gone or has another image by now: an execve that did not come
+ * back has succeeded.
+ */
+void vt_call_left(struct vt_pending *p)
+{
+	if (p->kind == VT_EXECVE && p->index) {
+		struct vt_slot *s = &vt.ring[p->index & vt.ring_mask];
+		if (vt_slot_finish(s, p->index)) {
+			s->ret = 0;
+			s->end_tick = vt_tick();
+			vt_slot_done(s, p->index);
+		}
+		clear(p);
+	} else {
+		abandon(p);
+	}
+}
+
 /* At the end of the process: a pending call of this thread does not come back. */
 void vt_call_abandon(void)
 {
-	if (vt_self.pending && vt_self.pending->frame)
-		abandon(vt_self.pending);
+	struct vt_pending *p = vt_me()->pending;
+	if (p && p->frame)
+		abandon(p);
 }
 
 /* Whether another thread is still in a call that it began before the given tick. Under the lock. */
 bool vt_call_under_way(uint64_t before)
 {
+	const struct vt_pending *mine = vt_me()->pending;
 	for (struct vt_pending *p = vt.threads; p; p = p->next)
-		if (p != vt_self.pending && *(void *volatile *)&p->frame &&
+		if (p != mine && *(void *volatile *)&p->frame &&
 		    *(volatile uint64_t *)&p->begin <= before)
 			return true;
 	return false;
@@ -177,6 +198,8 @@ static inline long make(const struct call *c)
 static long releasing(struct vt_pending *p, const struct call *c)
 {
 	uint64_t index;
+	if (c->kind == VT_EXECVE)
+		p->file = (uint32_t)c->a[VT_EXEC_FILE];
 	struct vt_slot *s = claim(&index);
 	if (vt_likely(s)) {
 		p->index = index;
@@ -293,13 +316,13 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 			atomic_fetch_add(&vt.header->lost, 1);
 		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}
-	struct vt_thread *t = &vt_self;
 	int saved = errno;
 	if (vt_unlikely(!atomic_load_explicit(vt.fork_guard, memory_order_relaxed))) {
 		vt_after_fork();
 		if (!atomic_load(&vt.on))
 			return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
 	}
+	struct vt_thread *t = vt_me();
 	if (vt_unlikely(!t->tid || t->name_stale))
 		vt_thread_seen(t);
 	struct vt_pending *p = t->pending;
@@ -312,7 +335,7 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 		abandon(p);
 	uint32_t stack = vt_stack_id();
 
-	const struct call c = { kind, flags, stack, nr, { a0, a1, a2, a3, a4, a5 } };
+	const struct call c = { kind, flags | t->flags, stack, nr, { a0, a1, a2, a3, a4, a5 } };
 	long ret;
 	uint64_t index = vt_likely(!p->frame) ? enter(p, &c, &ret) : enter_nested(p, &c, &ret);
 	vt_drain_if_due(index);

@@ -29,12 +29,13 @@ bool vt_define(uint8_t type, const struct vt_buf *body, const uint8_t *start)
  */
 static struct vt_pending *pending_record(uint32_t tid)
 {
+	uint32_t pid = (uint32_t)vt_sys0(SYS_getpid);
 	for (int i = 0; i < 2 && vt.threads; i++) {
 		struct vt_pending *p = vt.thread_hand ? vt.thread_hand : vt.threads;
 		vt.thread_hand = p->next;
-		if (!p->frame && p->tid != tid &&
-		    vt_sys3(SYS_tgkill, vt.pid, p->tid, 0) == -3 /* ESRCH */) {
+		if (!p->frame && p->tid != tid && vt_sys2(SYS_tkill, p->tid, 0) == -3 /* ESRCH */) {
 			p->tid = tid;
+			p->pid = pid;
 			return p;
 		}
 	}
@@ -43,6 +44,7 @@ static struct vt_pending *pending_record(uint32_t tid)
 		return NULL;
 	p->kind = VT_KIND_COUNT;
 	p->tid = tid;
+	p->pid = pid;
 	p->next = vt.threads;
 	vt.threads = p;
 	return p;
@@ -72,6 +74,8 @@ void vt_thread_seen(struct vt_thread *t)
 	if (!t->tid)
 		t->tid = (uint32_t)vt_sys0(SYS_gettid);
 	t->name_stale = false;
+	if ((uint32_t)vt_sys0(SYS_getpid) != vt.pid)
+		t->flags = VT_EV_SHARED_VM;
 	vt_locked(define_thread, t);
 }
 

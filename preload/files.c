@@ -156,6 +156,15 @@ uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path)
 	return m.id;
 }
 
+/* Begin the table anew. Under the lock. */
+void vt_files_forget(void)
+{
+	memset(&f, 0, sizeof(f));
+	vt.files = NULL;
+	vt.n_files = 0;
+	memset(vt.file_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.file_cache));
+}
+
 static uint64_t makedev_kernel(uint64_t dev)
 {
 	return (uint64_t)major(dev) << 20 | minor(dev);
@@ -303,6 +312,18 @@ uint32_t vt_file_of_segment(int shmid)
 	struct meeting m = { .dev = 1, .ino = (uint32_t)shmid, .hash = hash };
 	vt_locked(meet_segment, &m);
 	return m.id;
+}
+
+/* A file that is known by its name alone: an image to be executed. */
+uint32_t vt_file_of_path(const char *path)
+{
+	uint64_t hash = vt_mix(8, vt.generation);
+	for (const char *p = path; *p; p++)
+		hash = vt_mix(hash, (uint8_t)*p);
+	uint32_t id = vt_cache_get(vt.file_cache, hash);
+	if (!id && (id = vt_file_new(VT_FILE_REGULAR, 0, path)))
+		vt_cache_set(vt.file_cache, hash, id);
+	return id;
 }
 
 static uint8_t kind_of_path(const char *path)

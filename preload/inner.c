@@ -24,6 +24,7 @@
  * thunk.S as well.
  */
 #define NOT_RECORDED 255 /* ours, but with a treatment of its own */
+#define NEW_TASK     254 /* makes a task: thunk.S makes the call itself */
 const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_mmap] = VT_MMAP + 1,
 	[SYS_munmap] = VT_MUNMAP + 1,
@@ -49,6 +50,12 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_execve] = NOT_RECORDED,
 	[SYS_execveat] = NOT_RECORDED,
 	[SYS_exit_group] = NOT_RECORDED,
+	[SYS_clone] = NEW_TASK,
+	[SYS_clone3] = NEW_TASK,
+#ifdef SYS_fork
+	[SYS_fork] = NEW_TASK,
+	[SYS_vfork] = NEW_TASK,
+#endif
 };
 
 static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, long f)
@@ -62,12 +69,26 @@ static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, lo
 	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
 }
 
+/* libc's fork: a clone on its own stack, in memory that both sides have for themselves. */
+static long fork_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f)
+{
+	vt_task_begin(flags, nr, a);
+	long ret = vt_sys6(nr, a, b, c, d, e, f);
+	if (ret)
+		vt_task_end(flags, nr, a, ret);
+	else
+		vt_task_child();
+	return ret;
+}
+
 /* A system call of number nr, one of ours, made where flags tells: VT_EV_INNER or VT_EV_RAW. */
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f)
 {
 	uint8_t known = vt_known[nr];
-	if (vt_likely(known != NOT_RECORDED))
+	if (vt_likely(known < NEW_TASK))
 		return vt_call(known - 1, flags, nr, a, b, c, d, e, f);
+	if (known == NEW_TASK)
+		return fork_call(flags, nr, a, b, c, d, e, f);
 	switch (nr) {
 	case SYS_prctl:
 		return prctl_call(flags, a, b, c, d, e, f);
@@ -79,7 +100,7 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 		vt_before_exit(a);
 		break;
 	default:
-		vt_before_exec();
+		return vt_exec(flags, nr, a, b, c, d, e);
 	}
 	return vt_sys6(nr, a, b, c, d, e, f);
 }
@@ -96,7 +117,7 @@ long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
 #define ENTRY_LEN 16 /* of vt_site */
 #define SMALL     96 /* a site this near to its function's start has no live vector registers */
 
-extern const uint8_t vt_site[], vt_site_full[];
+extern const uint8_t vt_site[], vt_site_full[], vt_site_clone[], vt_site_clone3[];
 
 struct library {
 	const char *name;
@@ -157,17 +178,22 @@ static bool vectors_can_be_kept(void)
 	return c & (1u << 27); /* OSXSAVE */
 }
 
-static bool redirect(const uint8_t *site, uint32_t nr, bool small)
+static bool redirect_to(const uint8_t *site, const uint8_t *entry)
 {
-	const uint8_t *entry = (small ? vt_site : vt_site_full) + (uint64_t)nr * ENTRY_LEN;
 	int64_t distance = entry - (site + 5);
-	if (distance != (int32_t)distance || (!small && !vectors_can_be_kept()))
+	if (distance != (int32_t)distance)
 		return false;
 	uint8_t code[SITE_LEN] = { 0xe8, 0, 0, 0, 0, 0x66, 0x90 };
 	int32_t d32 = (int32_t)distance;
 	memcpy(code + 1, &d32, sizeof(d32));
 	return vt_sys4(SYS_pwrite64, mem_fd, code, sizeof(code), site) == sizeof(code) &&
 	       !memcmp(site, code, sizeof(code));
+}
+
+static bool redirect(const uint8_t *site, uint32_t nr, bool small)
+{
+	const uint8_t *entry = (small ? vt_site : vt_site_full) + (uint64_t)nr * ENTRY_LEN;
+	return (small || vectors_can_be_kept()) && redirect_to(site, entry);
 }
 
 static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, const char *what)
@@ -178,7 +204,7 @@ static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, c
 	vt_text_str(&t, "+0x");
 	vt_text_hex(&t, (uint64_t)at - l->base);
 	vt_text_str(&t, " ");
-	if (vt_known[nr] != NOT_RECORDED) {
+	if (vt_known[nr] < NEW_TASK) {
 		vt_text_str(&t, vt_kinds[vt_known[nr] - 1].name);
 	} else {
 		vt_text_str(&t, "system call ");
@@ -190,17 +216,63 @@ static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, c
 	vt_note("site", line);
 }
 
+/*
+ * libc's functions clone and clone3: nothing but "test %rax, %rax; jl; je; ret" comes after their
+ * system call in the parent, and their child takes what it needs from its own stack or from rdx and
+ * r8. So r9 is free to hold the return address while the child gets its own stack.
+ */
+static bool is_clone_function(const uint8_t *site)
+{
+	const uint8_t *p = site + SITE_LEN;
+	return p[0] == 0x48 && p[1] == 0x85 && p[2] == 0xc0 && p[3] == 0x7c && p[5] == 0x74 &&
+	       p[6] == 1 && p[7] == 0xc3;
+}
+
+/* Whether the stack argument is cleared shortly before the site, as fork does: xor %esi, %esi. */
+static bool is_fork(const uint8_t *fn, const uint8_t *site)
+{
+	for (const uint8_t *p = site; p-- > fn && p + 64 > site;)
+		if (p[0] == 0x31 && p[1] == 0xf6)
+			return true;
+	return false;
+}
+
+/* A site that makes a task. Threads come through there too, on their way past the recorder. */
+static bool redirect_task(const uint8_t *fn, uint64_t len, const uint8_t *site, uint32_t nr)
+{
+	uint64_t at = (uint64_t)(site - fn);
+	if (nr != SYS_fork && is_clone_function(site))
+		return redirect_to(site, nr == SYS_clone ? vt_site_clone : vt_site_clone3);
+	if (nr != SYS_fork && (nr != SYS_clone || !is_fork(fn, site)))
+		return false;
+	if (doubtful(fn, len, at) || !redirect(site, nr, at < SMALL))
+		return false;
+	vt.sees_fork = true;
+	return true;
+}
+
 static void scan_function(struct library *l, const uint8_t *fn, uint64_t len)
 {
-	for (uint64_t i = 0; i + SITE_LEN <= len; i++) {
+	/* What is known of clone's stack ends before its system call, and so does its entry. */
+	for (uint64_t i = 0; i + SITE_LEN - 2 <= len; i++) {
 		if (fn[i] != 0xb8 || fn[i + 5] != 0x0f || fn[i + 6] != 0x05)
 			continue;
 		uint32_t nr;
 		memcpy(&nr, fn + i + 1, sizeof(nr));
 		if (nr >= sizeof(vt_known) || !vt_known[nr])
 			continue;
+		if (vt_known[nr] != NEW_TASK && i + SITE_LEN > len)
+			continue;
+		if (nr ==
+		    SYS_vfork) /* seen at its symbol: its caller's frame is the child's, too */
+			continue;
 		l->found++;
-		if (doubtful(fn, len, i)) {
+		if (vt_known[nr] == NEW_TASK) {
+			bool done = redirect_task(fn, len, fn + i, nr);
+			l->redirected += done;
+			note_site(l, fn + i, nr,
+				  done ? "redirected" : "left alone: of no known form");
+		} else if (doubtful(fn, len, i)) {
 			note_site(l, fn + i, nr,
 				  "left alone: its function may use what a call overwrites");
 		} else if (!redirect(fn + i, nr, i < SMALL)) {

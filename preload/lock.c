@@ -30,22 +30,32 @@ static void restore_signals(uint64_t old)
 	vt_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, sizeof(old));
 }
 
-static void run(struct vt_lock *l, void (*fn)(void *), void *arg)
+static void take(struct vt_lock *l)
 {
-	vt_on_stack(fn, arg, l->stack_top);
-	if (atomic_exchange(&l->state, FREE) == CONTENDED)
-		vt_sys3(SYS_futex, &l->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
-}
-
-static void run_locked(struct vt_lock *l, void (*fn)(void *), void *arg)
-{
-	uint64_t mask = block_signals();
 	uint32_t expected = FREE;
 	if (!atomic_compare_exchange_strong(&l->state, &expected, HELD)) {
 		while (atomic_exchange(&l->state, CONTENDED) != FREE)
 			vt_sys4(SYS_futex, &l->state, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, CONTENDED,
 				0);
 	}
+}
+
+static void give(struct vt_lock *l)
+{
+	if (atomic_exchange(&l->state, FREE) == CONTENDED)
+		vt_sys3(SYS_futex, &l->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+}
+
+static void run(struct vt_lock *l, void (*fn)(void *), void *arg)
+{
+	vt_on_stack(fn, arg, l->stack_top);
+	give(l);
+}
+
+static void run_locked(struct vt_lock *l, void (*fn)(void *), void *arg)
+{
+	uint64_t mask = block_signals();
+	take(l);
 	run(l, fn, arg);
 	restore_signals(mask);
 }
@@ -65,6 +75,26 @@ void vt_locked_if_free(void (*fn)(void *), void *arg)
 	uint32_t expected = FREE;
 	if (atomic_compare_exchange_strong(&vt.lock.state, &expected, HELD))
 		run(&vt.lock, fn, arg);
+	restore_signals(mask);
+}
+
+/*
+ * Run fn(arg) under the recorder lock and keep it, with all signals blocked, until vt_lock_let_go:
+ * across a system call that forks, so that the child's copy of everything is whole. Both sides let
+ * go.
+ */
+void vt_lock_keep(void (*fn)(void *), void *arg)
+{
+	uint64_t mask = block_signals();
+	take(&vt.lock);
+	vt.fork_mask = mask;
+	vt_on_stack(fn, arg, vt.lock.stack_top);
+}
+
+void vt_lock_let_go(void)
+{
+	uint64_t mask = vt.fork_mask;
+	give(&vt.lock);
 	restore_signals(mask);
 }
 

@@ -1,5 +1,5 @@
 /*
- * process.c - the recorder's life: start, fork, exec, exit.
+ * process.c - the recorder's life: start, a forked child's start, exit.
  *
  * Runs inside the traced process. The constructor runs after those of the libraries that the
  * program is linked with and before the program's own. It must not be the first of all (-z
@@ -236,11 +236,34 @@ static void write_keyframe(void)
 	vt_store_frame(VT_FRAME_KEYFRAME, vt.raw, (size_t)(b.p - vt.raw), vt.next_seq, 0);
 }
 
+/*
+ * Forget what the fork may have caught in the middle of a change, and what belongs to threads that
+ * the child does not have.
+ */
+static void drop_inheritance(bool whole)
+{
+	vt_task_reset();
+	for (struct vt_pending *p = vt.threads; p; p = p->next) {
+		if (p == vt_self.pending)
+			continue;
+		p->kind = VT_KIND_COUNT;
+		p->frame = NULL;
+		p->tid = 0;
+	}
+	if (whole)
+		return;
+	vt.arena = vt.arena_end = NULL;
+	vt_stack_forget();
+	vt_files_forget();
+	new_model();
+}
+
 static void start_in_child(void *whole)
 {
 	vt.single = true;
 	vt.generation++;
 	vt.n_own = 0;
+	drop_inheritance(whole);
 	if (vt.stack_cache)
 		memset(vt.stack_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.stack_cache));
 	start_clock();
@@ -255,8 +278,6 @@ static void start_in_child(void *whole)
 		return;
 	}
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
-	if (!*(bool *)whole)
-		new_model();
 	vt_model_become_child(&vt.model);
 	adopt();
 	vt_meta_write(loader_start, parent_seq ? parent_seq : 1);
@@ -304,7 +325,7 @@ static void write_end(const char *reason, long status)
 }
 
 /* Whether this task is the recorded process, and not one that only borrows its memory. */
-static bool is_us(void)
+bool vt_is_mine(void)
 {
 	return (uint32_t)vt_sys0(SYS_getpid) == vt.pid;
 }
@@ -350,50 +371,11 @@ void vt_before_exit(long status)
 		return;
 	if (!atomic_load(vt.fork_guard))
 		vt_after_fork();
-	if (!atomic_load(&vt.on) || !is_us())
+	if (!atomic_load(&vt.on) || !vt_is_mine())
 		return;
 	if (!vt_self.tid)
 		vt_thread_seen(&vt_self);
 	/* A call of this thread that is still pending will not come back from here on. */
 	vt_call_abandon();
 	vt_locked(end, &status);
-}
-
-static void drain_for_exec(void *arg)
-{
-	(void)arg;
-	if (!atomic_load(&vt.on))
-		return;
-	vt_drain(true);
-	vt_snapshot(VT_SNAPSHOT_EXEC);
-}
-
-/*
- * The image is about to be replaced, should the call succeed: everything into the file, which then
- * stands complete. A failed exec goes on recording.
- */
-void vt_before_exec(void)
-{
-	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard) && is_us())
-		vt_locked(drain_for_exec, NULL);
-}
-
-static void drain_for_fork(void *arg)
-{
-	(void)arg;
-	if (atomic_load(&vt.on))
-		vt_drain(false);
-}
-
-/* Before a fork: what waits goes into the model, so that the child's copy is whole. */
-void vt_fork_prepare(void)
-{
-	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
-		vt_locked(drain_for_fork, NULL);
-}
-
-/* After it, in the parent. */
-void vt_fork_parent(int pid)
-{
-	vt_push(VT_FORK, (uint64_t[VT_MAX_ARGS]){ 0 }, pid);
 }

@@ -30,7 +30,7 @@
  */
 struct vt_pending {
 	struct vt_pending *next; /* of all threads' */
-	uint32_t tid;
+	uint32_t tid, pid;
 	void *frame;    /* of vt_call; NULL: no call is pending */
 	uint64_t index; /* of its slot, 0: none taken yet */
 	uint64_t a[VT_MAX_ARGS];
@@ -43,6 +43,8 @@ struct vt_pending {
 struct vt_thread {
 	uint32_t tid;               /* 0: not seen yet */
 	bool name_stale;            /* the thread's name may have changed */
+	uint8_t flags;              /* VT_EV_SHARED_VM: no thread of the process */
+	uint8_t borrowed;           /* other tasks may run on this thread pointer, see task.c */
 	void *unwind_frame;         /* frame that is inside the unwinder; NULL: none, see stack.c */
 	struct vt_range home;       /* the stack that is the thread's for life; empty: not known */
 	uint8_t home_tries;         /* how often it was sought */
@@ -61,8 +63,13 @@ struct vt_options {
 	bool children, smaps, inner;
 };
 
+/* vt_thread.borrowed: vfork children under way, and whether a task was made that shares for good.
+ */
+#define VT_BORROWED_FOR_EVER 0x80
+
 struct vt_stack_entry;
 struct vt_file_entry;
+struct vt_borrower;
 
 /* One slot of a lock-free cache from a 64-bit hash to an id: key is hash ^ id, so it checks itself.
  */
@@ -96,6 +103,7 @@ struct vt_recorder {
 	struct vt_cache_slot *stack_cache, *file_cache;
 
 	struct vt_lock lock, unwind_lock;
+	uint64_t fork_mask; /* signal mask to restore where the lock is kept, see vt_lock_keep */
 
 	/* Under the lock. */
 	struct vt_options options;
@@ -125,8 +133,9 @@ struct vt_recorder {
 	bool heal_wanted;
 	bool single; /* no other thread can be there: the constructor, a fresh child */
 	struct vt_pending *threads,
-	    *thread_hand;              /* all pending records; where the next is sought */
-	struct vt_stack_entry *stacks; /* uthash */
+	    *thread_hand;                      /* all pending records; where the next is sought */
+	struct vt_borrower *_Atomic borrowers; /* tasks that share memory and thread pointer */
+	struct vt_stack_entry *stacks;         /* uthash */
 	uint32_t n_stacks, generation;
 	struct vt_file_entry *files; /* uthash by id and by identity */
 	uint32_t n_files;
@@ -137,6 +146,7 @@ struct vt_recorder {
 	uint64_t stuck; /* slot that a drain could not pass last time */
 	uint32_t stuck_tries;
 	uint64_t text_lo, text_hi; /* of this library */
+	bool sees_fork;            /* the system call that libc's fork makes is redirected */
 };
 extern struct vt_recorder vt;
 
@@ -144,6 +154,8 @@ extern struct vt_recorder vt;
 void vt_locked(void (*fn)(void *), void *arg);
 void vt_locked_if_free(void (*fn)(void *), void *arg);
 void vt_unwinding(void (*fn)(void *), void *arg);
+void vt_lock_keep(void (*fn)(void *), void *arg);
+void vt_lock_let_go(void);
 bool vt_lock_init(void);
 bool vt_lock_reset(void);
 
@@ -164,11 +176,12 @@ static inline void vt_slot_done(struct vt_slot *s, uint64_t index)
 	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
 }
 long vt_own_call(uint8_t kind, long nr, const uint64_t *a);
-void vt_push(uint8_t kind, const uint64_t *a, long ret);
+void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret);
 
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 void vt_call_abandon(void);
+void vt_call_left(struct vt_pending *p);
 bool vt_call_under_way(uint64_t before);
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
@@ -189,13 +202,16 @@ void vt_stack_init(void);
 void vt_stack_home(void *thread);
 uint32_t vt_stack_id(void);
 void vt_stack_define(uint32_t id);
+void vt_stack_forget(void);
 
 /* files.c */
 uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags);
 uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path);
 uint32_t vt_file_of_segment(int shmid);
+uint32_t vt_file_of_path(const char *path);
 uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected);
 void vt_file_define(uint32_t id);
+void vt_files_forget(void);
 void vt_modules_define(void);
 
 /* defs.c - definitions: threads, notes. */
@@ -245,9 +261,26 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq);
 void vt_after_fork(void);
 void vt_before_exit(long status);
 void vt_end(const char *reason, long status);
-void vt_before_exec(void);
+bool vt_is_mine(void);
+
+/* exec.c - the kernel reads no sixth argument of its calls: there stands the image's file id. */
+#define VT_EXEC_FILE 5
+long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e);
+
+/* task.c - fork, vfork, clone. */
+struct vt_thread *vt_borrower(void);
+bool vt_peek(void *to, const void *from, size_t n);
+void vt_task_begin(uint8_t how, long nr, long a0);
+void vt_task_child(void);
+void vt_task_end(uint8_t how, long nr, long a0, long ret);
+void vt_task_reset(void);
 void vt_fork_prepare(void);
-void vt_fork_parent(int pid);
+
+/* The calling task's record. */
+static inline struct vt_thread *vt_me(void)
+{
+	return vt_likely(!vt_self.borrowed) ? &vt_self : vt_borrower();
+}
 
 /* sandbox.c */
 void vt_before_sandbox(bool strict, const void *filter);

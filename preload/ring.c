@@ -47,7 +47,7 @@ static void fill(struct vt_slot *s, uint8_t kind, uint8_t flags, const uint64_t 
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		s->a[i] = a[i];
 	s->begin_tick = begin;
-	s->tid = vt_self.tid;
+	s->tid = vt_me()->tid;
 	s->stack = 0;
 	s->file = 0;
 	s->span = 0;
@@ -96,18 +96,19 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 }
 
 /* An event that is no memory call, and over: fork, a limit. */
-void vt_push(uint8_t kind, const uint64_t *a, long ret)
+void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
 {
 	uint64_t index;
 	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
 		return;
-	if (!vt_self.tid)
-		vt_thread_seen(&vt_self);
+	struct vt_thread *t = vt_me();
+	if (!t->tid)
+		vt_thread_seen(t);
 	uint32_t stack = vt_stack_id();
 	struct vt_slot *s = claim(&index);
 	if (!s)
 		return;
-	fill(s, kind, 0, a, vt_tick());
+	fill(s, kind, flags | t->flags, a, vt_tick());
 	s->stack = stack;
 	done(s, index, ret);
 }

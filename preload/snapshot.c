@@ -198,6 +198,11 @@ static void line(const char *text)
 		return;
 	compare_hole(snap.end, a.start);
 	compare_area(&a);
+	/* A fork may have come between a call and its place in the order: the kernel's areas count.
+	 */
+	if (snap.adopt)
+		vt_model_settle(&vt.model, &(struct vt_vma){ .start = a.start, .end = a.end }, 1,
+				NULL, 0, NULL);
 	snap.end = a.end;
 }
 
@@ -375,7 +380,7 @@ static void emit(const struct diff *d, uint64_t lo, uint64_t hi)
 		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
 		.a = { lo, hi - lo },
 		.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
-		.tid = vt_self.tid,
+		.tid = vt_me()->tid,
 		.aux = d->growth ? VT_UNSEEN_STACK_GROWTH
 		       : settles ? VT_UNSEEN_ORDER
 				 : VT_UNSEEN_CHANGE,

@@ -135,6 +135,14 @@ void vt_stack_init(void)
 		unwind_by_steps(warm, 8);
 }
 
+/* Begin the table anew. Under the lock. */
+void vt_stack_forget(void)
+{
+	memset(&table, 0, sizeof(table));
+	vt.stacks = NULL;
+	vt.n_stacks = 0;
+}
+
 /* How many outermost frames two stacks have in common. */
 static uint32_t common_frames(const struct vt_stack_entry *a, const struct vt_stack_entry *b)
 {
@@ -256,7 +264,7 @@ static void unwind_nested(void *arg)
 /* The stack is small, or not known: perhaps only because the drain could not get that far yet. */
 static __attribute__((noinline)) void take_elsewhere(void (*how)(void *), struct taking *k)
 {
-	struct vt_thread *t = &vt_self;
+	struct vt_thread *t = vt_me();
 	if (!t->home.hi && t->home_tries < HOME_TRIES) {
 		t->home_tries++;
 		vt_locked(vt_stack_home, t);
@@ -266,9 +274,11 @@ static __attribute__((noinline)) void take_elsewhere(void (*how)(void *), struct
 
 static void take(struct taking *k)
 {
-	struct vt_thread *t = &vt_self;
+	struct vt_thread *t = vt_me();
 	void (*how)(void *) = unwind;
-	if (vt_unlikely(t->unwind_frame) && !vt_abandoned(t->unwind_frame))
+	/* The unwinder's own cache belongs to the thread pointer. */
+	bool shared = t->borrowed & VT_BORROWED_FOR_EVER;
+	if (vt_unlikely(shared) || (vt_unlikely(t->unwind_frame) && !vt_abandoned(t->unwind_frame)))
 		how = unwind_nested;
 	else
 		t->unwind_frame = __builtin_frame_address(0);

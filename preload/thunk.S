@@ -8,8 +8,11 @@
  *               keeps, hands the arguments to vt_inner and returns its result in rax. Entries are
  *               VT_SITE_SIZE bytes apart, one for each system call number. vt_site_full_N also
  *               keeps the vector registers, for sites in the middle of larger functions.
+ * vt_site_clone, vt_site_clone3  the same for the two functions of libc that start a task on another
+ *               stack: the return address waits in r9, which they do not use.
  * vt_clone_task starts a task on a stack of its own.
  * vt_on_stack   calls a function on another stack. A debugger sees the caller through it.
+ * vfork         libc's function of that name: the return address waits in rdi, as there.
  * syscall       libc's function of that name: numbers of ours go to vt_inner.
  *
  * SPDX-License-Identifier: MIT
@@ -129,6 +132,108 @@ common_full:
 	sites vt_site, common
 	sites vt_site_full, common_full
 
+	/* Around a call to C: what a system call keeps, and rax. */
+	.macro keep
+	pushq %rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset %rbp, 0
+	movq %rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	pushq %rdi
+	pushq %rsi
+	pushq %rdx
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %rax
+	andq $-16, %rsp
+	.endm
+
+	.macro unkeep
+	leaq -56(%rbp), %rsp
+	popq %rax
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdx
+	popq %rsi
+	popq %rdi
+	popq %rbp
+	.cfi_def_cfa %rsp, 8
+	.cfi_restore %rbp
+	.endm
+
+	.macro clone_site name, nr
+	.globl \name
+	.hidden \name
+	.type \name, @function
+\name:
+	.cfi_startproc
+	keep
+	movq %rdi, %rdx
+	movl $2, %edi			/* VT_EV_INNER */
+	movl $\nr, %esi
+	call vt_task_begin
+	unkeep
+	popq %r9
+	.cfi_adjust_cfa_offset -8
+	.cfi_register %rip, %r9
+	movl $\nr, %eax
+	syscall
+	pushq %r9
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset %rip, -8
+	keep
+	testq %rax, %rax
+	jz 1f
+	movq %rax, %rcx
+	movq %rdi, %rdx
+	movl $2, %edi
+	movl $\nr, %esi
+	call vt_task_end
+	jmp 2f
+1:
+	call vt_task_child
+2:
+	unkeep
+	ret
+	.cfi_endproc
+	.size \name, . - \name
+	.endm
+
+	clone_site vt_site_clone, 56
+	clone_site vt_site_clone3, 435
+
+	.globl vfork
+	.type vfork, @function
+vfork:
+	.cfi_startproc
+	keep
+	xorl %edi, %edi
+	movl $58, %esi
+	xorl %edx, %edx
+	call vt_task_begin
+	unkeep
+	popq %rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_register %rip, %rdi
+	movl $58, %eax
+	syscall
+	pushq %rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset %rip, -8
+	testq %rax, %rax
+	jz 1f
+	movq %rax, %rcx
+	xorl %edi, %edi
+	movl $58, %esi
+	xorl %edx, %edx
+	jmp vt_task_result
+1:
+	ret
+	.cfi_endproc
+	.size vfork, . - vfork
+
 	/* long vt_clone_task(long flags, void *stack, tid *, void (*body)(void *), void *arg) */
 	.globl vt_clone_task
 	.hidden vt_clone_task
@@ -186,6 +291,8 @@ syscall:
 	leaq vt_known(%rip), %rax
 	cmpq $VT_SITES, %rdi
 	jae 2f
+	cmpb $254, (%rax, %rdi)
+	je vt_syscall_task
 	cmpb $0, (%rax, %rdi)
 	jne vt_syscall_known
 2:
@@ -212,6 +319,39 @@ syscall:
 	ret
 	.cfi_endproc
 	.size syscall, . - syscall
+
+	/* syscall() with a number that makes a task; the number waits in r9, which none of them uses. */
+	.type vt_syscall_task, @function
+vt_syscall_task:
+	.cfi_startproc
+	movq %rdi, %rax
+	movq %rsi, %rdi
+	movq %rdx, %rsi
+	movq %rcx, %rdx
+	movq %r8, %r10
+	movq %r9, %r8
+	movl %eax, %r9d
+	keep
+	movq %rdi, %rdx
+	movl $4, %edi			/* VT_EV_RAW */
+	movl %eax, %esi
+	call vt_task_begin
+	unkeep
+	syscall
+	testq %rax, %rax
+	jz 1f
+	movq %rax, %rcx
+	movq %rdi, %rdx
+	movl $4, %edi
+	movl %r9d, %esi
+	jmp vt_task_result
+1:
+	keep
+	call vt_task_child
+	unkeep
+	ret
+	.cfi_endproc
+	.size vt_syscall_task, . - vt_syscall_task
 
 #elif defined(__aarch64__)
 

@@ -167,7 +167,7 @@ static long limit(pid_t pid, int resource, const struct rlimit *new, struct rlim
 	bool ours = resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK ||
 		    resource == RLIMIT_MEMLOCK;
 	if (new &&ours && !ret && (!pid || pid == (pid_t)vt_sys0(SYS_getpid)))
-		vt_push(VT_SETRLIMIT,
+		vt_push(VT_SETRLIMIT, 0,
 			(uint64_t[VT_MAX_ARGS]){ (uint64_t)resource, new->rlim_cur, new->rlim_max,
 						 pid != 0 },
 			ret);
@@ -209,18 +209,20 @@ EXPORT int sigaltstack(const stack_t *new, stack_t *old)
 }
 
 /*
- * libc's fork runs the program's handlers, so it must be called. What waits is drained first, so
- * that the child's copy of the model is whole.
+ * libc's fork runs the program's handlers, so it must be called. Where the system call that it
+ * makes is redirected, that is where the child is seen.
  */
 EXPORT pid_t fork(void)
 {
 	static pid_t (*real)(void);
 	if (!real)
 		real = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
+	if (vt.sees_fork)
+		return real();
 	vt_fork_prepare();
 	pid_t pid = real();
 	if (pid > 0)
-		vt_fork_parent(pid);
+		vt_push(VT_FORK, 0, (uint64_t[VT_MAX_ARGS]){ 0 }, pid);
 	return pid;
 }
 

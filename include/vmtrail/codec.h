@@ -305,8 +305,7 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 		e->ret = vt_unzigzag(v);
 	}
 
-	bool has_file = e->kind == VT_MMAP || e->kind == VT_SHMAT || e->kind == VT_UNSEEN_MAP;
-	if (has_file) {
+	if (vt_kind_has_file(e->kind)) {
 		v = e->file;
 		vt_codec_u(&c->col[VT_COL_FILE], put, &v);
 		e->file = (uint32_t)v;

@@ -51,10 +51,11 @@ enum vt_arg_class {
  * unseen_map: the kernel holds [addr, addr+len) with attributes that no recorded call explains:
  *   a[0] addr, a[1] len, a[2] prot, a[3] MAP_SHARED or MAP_PRIVATE, a[4] file offset; the file is
  *   vt_event.file; its aux is an enum vt_unseen. unseen_unmap: nothing is mapped there any more.
- * fork: a[0] is the clone flags for clone; ret is the child's pid. exec: recorded before the image
- *   is replaced. exit: a[0] status. fault: a[0] address, a[1] signal, a[2] si_code.
- * setrlimit: a[0] resource, a[1] soft, a[2] hard (prlimit on oneself is recorded as the same kind
- *   with a[3] = 1).
+ * fork, vfork, clone: a new process; ret is its pid, a[0] clone's flags with the exit signal in the
+ *   lowest byte. execve: the image in vt_event.file; announced, so that one that succeeded stands
+ *   as undone, the last event of the trace. exit: a[0] status. fault: a[0] address, a[1] signal,
+ * a[2] si_code. setrlimit: a[0] resource, a[1] soft, a[2] hard (prlimit on oneself is recorded as
+ * the same kind with a[3] = 1).
  */
 #define VT_KINDS(X)                                                                                \
 	X(MMAP, "mmap", ADDR, LEN, PROT, MFLAGS, FD, OFF)                                          \
@@ -147,6 +148,12 @@ static inline bool vt_is_error(int64_t ret)
 	return (uint64_t)ret >= (uint64_t)-4095;
 }
 
+/* Whether an event of this kind names a file in vt_event.file. */
+static inline bool vt_kind_has_file(uint8_t kind)
+{
+	return kind == VT_MMAP || kind == VT_SHMAT || kind == VT_UNSEEN_MAP || kind == VT_EXECVE;
+}
+
 /* What lies behind a file id. Regular: any file of a file system, also memfd and tmpfs. */
 enum vt_file_kind {
 	VT_FILE_NONE,
@@ -165,7 +172,7 @@ enum vt_file_kind {
  */
 static inline bool vt_kind_releases(uint8_t kind)
 {
-	return kind == VT_MUNMAP || kind == VT_SHMDT || kind == VT_MREMAP;
+	return kind == VT_MUNMAP || kind == VT_SHMDT || kind == VT_MREMAP || kind == VT_EXECVE;
 }
 
 #endif

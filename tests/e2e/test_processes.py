@@ -13,8 +13,8 @@ class Processes(TraceTest):
         return [e["args"][1] // PAGE for e in trace.events()
                 if e["call"] == "mmap" and not e["own"] and not e["inner"]]
 
-    def record_forker(self, mode, traces, *options):
-        self.record_and_compare([program("forker"), mode], *options)
+    def record_forker(self, mode, traces, *options, arguments=()):
+        self.record_and_compare([program("forker"), mode, *arguments], *options)
         found = self.traces()
         self.assertEqual(len(found), traces, f"{found}")
         for trace in found:
@@ -41,6 +41,91 @@ class Processes(TraceTest):
     def test_spawned_image_has_its_own_trace(self):
         self.assert_pages(self.record_forker("spawn", 2), [11, 12], [41])
 
+    def process_events(self, trace):
+        return [e for e in trace.events() if e["call"] in ("fork", "vfork", "clone", "execve")]
+
+    def test_every_new_process_is_an_event_of_its_parent(self):
+        for mode, call in (("fork", "clone"), ("vfork", "vfork"), ("spawn", "clone"),
+                           ("raw", "clone"), ("clone3", "clone")):
+            with self.subTest(mode=mode):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record_and_compare([program("forker"), mode])
+                parent = next(t for t in self.traces() if 12 in self.pages_mapped(t))
+                pids = [e["ret"] for e in self.process_events(parent) if e["call"] == call]
+                self.assertEqual(len(pids), 1)
+                others = [t for t in self.traces() if t.path != parent.path]
+                self.assertEqual([f"{pids[0]}" in t.path.name for t in others],
+                                 [True] if mode != "vfork" else [])
+
+    def test_spawned_child_executes_in_its_parents_memory(self):
+        self.record_forker("spawn", 2)
+        parent = next(t for t in self.traces() if 12 in self.pages_mapped(t))
+        image, child = self.process_events(parent)
+        self.assertEqual((image["call"], image["file"], image["ret"], image["shared_vm"]),
+                         ("execve", program("forker"), 0, True))
+        self.assertEqual(image["tid"], child["ret"])
+        self.assertNotEqual(image["tid"], child["tid"])
+
+    def test_exec_is_the_last_event_and_names_the_image(self):
+        self.record_forker("exec", 2)
+        before = next(t for t in self.traces() if 12 in self.pages_mapped(t))
+        last = before.events()[-1]
+        self.assertEqual((last["call"], last["file"], last["undone"]),
+                         ("execve", program("forker"), True))
+        self.assertIn(f'execve("{program("forker")}", ...)', before.text("dump"))
+
+    def test_exec_that_fails_is_an_event_and_recording_goes_on(self):
+        self.record_and_compare([program("forker"), "empty"])
+        before = next(t for t in self.traces() if 12 in self.pages_mapped(t))
+        failed = [e for e in self.process_events(before) if not e["undone"]]
+        self.assertEqual([(e.get("file"), e["errno"]) for e in failed],
+                         [("/nonexistent/program", "ENOENT"), (None, "EFAULT")])
+
+    def test_forks_by_system_calls_that_nobody_sees(self):
+        self.assert_pages(self.record_forker("asm", 2), [11, 12], [21])
+        for old in self.traces():
+            old.path.unlink()
+        self.assert_pages(self.record_forker("clone3", 2), [11, 12], [21])
+
+    def test_commands_of_the_shell(self):
+        for mode in ("system", "popen"):
+            with self.subTest(mode=mode):
+                for old in self.traces():
+                    old.path.unlink()
+                self.assert_pages(self.record_forker(mode, 3), [11, 12], [41], [])
+
+    def test_daemon_that_forks_twice_and_closes_everything(self):
+        self.assert_pages(self.record_forker("daemon", 3), [11, 12], [], [21])
+
+    def own_calls(self, trace, pages):
+        return [e for e in trace.events() if e["call"] in ("mmap", "munmap") and not e["own"]
+                and e["args"][1] == pages * PAGE]
+
+    def test_task_that_shares_the_memory_records_into_its_parents_trace(self):
+        for mode, calls in (("shared", 1000), ("outlive", 400)):
+            with self.subTest(mode=mode):
+                for old in self.traces():
+                    old.path.unlink()
+                self.record_forker(mode, 1)
+                trace = self.only_trace("forker")
+                theirs = self.own_calls(trace, 21)
+                child = next(e["ret"] for e in self.process_events(trace))
+                self.assertEqual(len(theirs), calls)
+                self.assertEqual({(e["tid"], e["shared_vm"]) for e in theirs}, {(child, True)})
+                if mode == "shared":
+                    ours = self.own_calls(trace, 13)
+                    self.assertEqual(len(ours), 1000)
+                    self.assertFalse(any(e["shared_vm"] or e["undone"] for e in ours))
+
+    def test_fork_in_a_handler_that_interrupts_a_call(self):
+        lists = self.record_forker("handler", 21)
+        self.assertEqual(sum(21 in pages for pages in lists), 20)
+
+    def test_forks_while_other_threads_map(self):
+        lists = self.record_forker("threads", 13)
+        self.assertEqual(sum(21 in pages for pages in lists), 12)
+
     def test_exec_seals_the_trace_and_the_new_image_starts_another(self):
         self.assert_pages(self.record_forker("exec", 2), [11, 12], [41])
 
@@ -57,6 +142,9 @@ class Processes(TraceTest):
         plain = run([program("forker"), "fork"])
         self.assert_same(plain, run([program("forker"), "fork"], env=preloaded(output)))
         self.assertTrue(output.exists())
+
+    def test_hundreds_of_children_fifty_at_a_time(self):
+        self.record_forker("many", 401, arguments=["400", "50"])
 
     def test_many_short_lived_children(self):
         script = f"for i in 1 2 3 4 5 6 7 8 9 10; do {program('brk')} >/dev/null & done; wait"

@@ -1,16 +1,26 @@
 /*
  * forker.c - new processes in every way; each maps a number of pages that tells it from the others.
  *
- *   forker fork|nested|vfork|spawn|raw|exec
+ *   forker fork|nested|vfork|spawn|raw|asm|clone3|system|popen|daemon|exec
+ *   forker shared    a clone with CLONE_VM that is no thread, while its parent maps and unmaps
+ *   forker outlive   such a clone whose making thread ends before it maps
+ *   forker handler   fork by a system call of its own, in a handler that interrupts a mapping call
+ *   forker threads   forks while other threads map, the last way round the C library
+ *   forker empty     exec with an empty environment, after one that fails
+ *   forker many N M  N short-lived children, M at a time, each with an exit status of its own
  *
  * Pages: parent 11 before and 12 after, child 21, grandchild 31, the image after exec 41.
  *
  * SPDX-License-Identifier: MIT
  */
+#include <linux/sched.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "program.h"
@@ -90,6 +100,225 @@ static void raw_child(void)
 	wait_for(pid);
 }
 
+static void clone3_child(void)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (!pid) {
+		map_pages(21);
+		exit(0);
+	}
+	wait_for(pid);
+}
+
+/* fork as nobody can see it but the kernel. */
+static pid_t unseen_fork(void)
+{
+	long ret;
+#if defined(__x86_64__)
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(SYS_clone), "D"(SIGCHLD), "S"(0), "d"(0)
+			 : "rcx", "r11", "memory");
+#else
+	ret = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+#endif
+	return (pid_t)ret;
+}
+
+static void asm_child(void)
+{
+	pid_t pid = unseen_fork();
+
+	if (!pid) {
+		map_pages(21);
+		exit(0);
+	}
+	wait_for(pid);
+}
+
+static void by_the_shell(const char *self, int read_output)
+{
+	char command[4200];
+
+	snprintf(command, sizeof(command), "exec %s image", self);
+	if (read_output) {
+		FILE *f = popen(command, "r");
+		CHECK(f && fgetc(f) == EOF && pclose(f) == 0);
+	} else {
+		CHECK(system(command) == 0);
+	}
+}
+
+/* Twice forked, in a session of its own, without a descriptor; a pipe tells when it is done. */
+static void make_daemon(void)
+{
+	int done[2];
+	char byte;
+
+	CHECK(!pipe(done));
+	pid_t pid = fork();
+	if (!pid) {
+		if (setsid() < 0)
+			_exit(1);
+		if (fork())
+			_exit(0);
+		for (int fd = 0; fd < 1024; fd++)
+			if (fd != done[1])
+				close(fd);
+		map_pages(21);
+		exit(0);
+	}
+	wait_for(pid);
+	close(done[1]);
+	CHECK(read(done[0], &byte, 1) == 0);
+}
+
+static _Atomic int sharing, shared_pid;
+
+static int map_shared(void *arg)
+{
+	long times = (long)arg;
+
+	while (!atomic_load(&sharing))
+		;
+	for (long i = 0; i < times; i++) {
+		void *p = mmap(NULL, 21 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED || munmap(p, 21 * PAGE))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static pid_t start_shared(long times)
+{
+	char *stack = map_anywhere(64 * PAGE);
+	pid_t pid = clone(map_shared, stack + 64 * PAGE, CLONE_VM | SIGCHLD, (void *)times);
+
+	CHECK(pid > 0);
+	return pid;
+}
+
+static void share_memory(void)
+{
+	pid_t pid = start_shared(500);
+
+	atomic_store(&sharing, 1);
+	for (int i = 0; i < 500; i++)
+		CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	wait_for(pid);
+}
+
+static void *share_and_end(void *arg)
+{
+	(void)arg;
+	atomic_store(&shared_pid, start_shared(200));
+	return NULL;
+}
+
+static void outlive(void)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, share_and_end, NULL) && !pthread_join(thread, NULL));
+	atomic_store(&sharing, 1);
+	wait_for(atomic_load(&shared_pid));
+}
+
+static volatile sig_atomic_t handled;
+
+static void fork_in_handler(int sig)
+{
+	(void)sig;
+	if (handled >= 20)
+		return;
+	handled++;
+	pid_t pid = unseen_fork();
+	if (!pid) {
+		map_pages(21);
+		_exit(0);
+	}
+	int status;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		_exit(98);
+}
+
+/* The child comes back into the wrapper that was interrupted, if its handler returns. */
+static void fork_from_handler(void)
+{
+	struct sigaction action = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART };
+	struct itimerval every = { { 0, 3000 }, { 0, 3000 } };
+
+	CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &every, NULL));
+	while (handled < 20)
+		CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	CHECK(!setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL));
+}
+
+static _Atomic int stop;
+
+static void *map_all_the_time(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&stop))
+		CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	return NULL;
+}
+
+static void fork_among_threads(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_create(&threads[i], NULL, map_all_the_time, NULL));
+	for (int i = 0; i < 12; i++) {
+		pid_t pid = i % 3 == 0   ? fork()
+			    : i % 3 == 1 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)
+					 : unseen_fork();
+		if (!pid) {
+			map_pages(21);
+			_exit(0);
+		}
+		wait_for(pid);
+	}
+	atomic_store(&stop, 1);
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+}
+
+static void exec_with_nothing(char *self)
+{
+	char *args[] = { self, "image", NULL }, *none[] = { NULL };
+
+	CHECK(execve("/nonexistent/program", args, none) < 0 && errno == ENOENT);
+	CHECK(syscall(SYS_execve, 8, args, none) < 0 && errno == EFAULT);
+	execve(self, args, none);
+	CHECK(0);
+}
+
+static void many(long n, long at_a_time)
+{
+	long started = 0, ended = 0, sum = 0, expected = 0;
+
+	while (ended < n) {
+		while (started < n && started - ended < at_a_time) {
+			pid_t pid = fork();
+			CHECK(pid >= 0);
+			if (!pid) {
+				map_pages(21);
+				_exit((int)(started % 100));
+			}
+			expected += started++ % 100;
+		}
+		int status;
+		CHECK(wait(&status) > 0 && WIFEXITED(status));
+		sum += WEXITSTATUS(status);
+		ended++;
+	}
+	CHECK(sum == expected);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "fork";
@@ -109,11 +338,31 @@ int main(int argc, char **argv)
 		spawn_child(argv[0]);
 	else if (!strcmp(mode, "raw"))
 		raw_child();
+	else if (!strcmp(mode, "asm"))
+		asm_child();
+	else if (!strcmp(mode, "clone3"))
+		clone3_child();
+	else if (!strcmp(mode, "system") || !strcmp(mode, "popen"))
+		by_the_shell(argv[0], !strcmp(mode, "popen"));
+	else if (!strcmp(mode, "daemon"))
+		make_daemon();
+	else if (!strcmp(mode, "shared"))
+		share_memory();
+	else if (!strcmp(mode, "outlive"))
+		outlive();
+	else if (!strcmp(mode, "handler"))
+		fork_from_handler();
+	else if (!strcmp(mode, "threads"))
+		fork_among_threads();
+	else if (!strcmp(mode, "many"))
+		many(arg_number(argc, argv, 2, 100), arg_number(argc, argv, 3, 10));
 	else
-		CHECK(!strcmp(mode, "exec"));
+		CHECK(!strcmp(mode, "exec") || !strcmp(mode, "empty"));
 	map_pages(12);
 	say("%s done\n", mode);
 	if (!strcmp(mode, "exec"))
 		execl(argv[0], argv[0], "image", (char *)NULL);
+	if (!strcmp(mode, "empty"))
+		exec_with_nothing(argv[0]);
 	return 0;
 }
