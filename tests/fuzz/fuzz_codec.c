@@ -82,7 +82,7 @@ static struct vt_event as_stored(struct vt_event e, uint64_t seq)
 		n++;
 	for (; n < VT_MAX_ARGS; n++)
 		e.a[n] = 0;
-	if (e.kind != VT_MMAP && e.kind != VT_SHMAT && e.kind != VT_UNSEEN_MAP)
+	if (!vt_kind_has_file(e.kind))
 		e.file = 0;
 	if (e.kind < VT_UNSEEN_MAP)
 		e.aux = 0;
