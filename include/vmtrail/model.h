@@ -341,6 +341,12 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x);
 uint32_t vt_extent_unsure_flags(const struct vt_extent *x);
 
 /*
+ * Whether no call shows x's offset: memory that is anonymous to the kernel (also private /dev/zero,
+ * whose offset maps shows) keeps it when it is moved only if a page was touched before.
+ */
+bool vt_extent_unsure_offset(const struct vt_extent *x);
+
+/*
  * Why the kernel would keep two areas apart that touch: l is the last extent of the one, r the
  * first of the next. VT_APART_NOT: they could be one, and no call has made the kernel ask.
  */

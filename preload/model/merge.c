@@ -26,6 +26,11 @@ uint32_t vt_extent_unsure_flags(const struct vt_extent *x)
 	return open_flags(x->identity);
 }
 
+bool vt_extent_unsure_offset(const struct vt_extent *x)
+{
+	return x->identity & (VT_ID_PGOFF | VT_ID_PGOFF_ANY);
+}
+
 /* x's edge of its area as one side of a question; x must be the area's first or last extent. */
 struct vt_side vt_side_of(const struct vt_model *m, struct vt_extent *x)
 {

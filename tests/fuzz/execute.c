@@ -163,16 +163,19 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 }
 
 /*
- * DONTUNMAP unlocks the whole area that it takes pages from, and the copy, too, where the two
- * merge; how far that reaches depends on touched pages. The model cannot say, and smaps shows it.
+ * Whether a call made without touches would touch pages by itself: droppable memory is populated
+ * by mlock2 and mlockall even on fault, as it never gets VM_LOCKONFAULT.
  */
-static bool is_undecidable(const struct fuzz_worker *w, const struct vt_event *ev)
+static bool is_touch(const struct fuzz_worker *w, const struct vt_event *ev)
 {
-	if (ev->kind != VT_MREMAP || !(ev->a[3] & MREMAP_DONTUNMAP))
+	uint64_t lo = ev->a[0], hi = lo + ev->a[1];
+	if (ev->kind == VT_MLOCKALL && ev->a[0] & MCL_CURRENT)
+		lo = 0, hi = UINT64_MAX;
+	else if (ev->kind != VT_MLOCK2)
 		return false;
-	const struct vt_extent *x = vt_model_find(&w->model, ev->a[0]);
-	for (; x && x->start < ev->a[0] + ev->a[1]; x = vt_extent_next(x))
-		if (x->flags & VT_VM(LOCKED))
+	const struct vt_extent *x = vt_model_find(&w->model, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		if (x->flags & VT_VM(DROPPABLE))
 			return true;
 	return false;
 }
@@ -217,7 +220,7 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 		ev->a[3] = s->bytes;
 		ev->file = s->file;
 	}
-	if (is_dangerous(w, ev) || is_undecidable(w, ev))
+	if (is_dangerous(w, ev) || (!w->touched && is_touch(w, ev)))
 		return false;
 	return op->kind != VT_MMAP || choose_file(w, op, ev);
 }

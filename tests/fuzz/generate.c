@@ -218,9 +218,6 @@ static void make_mmap(struct fuzz_worker *w, struct fuzz_op *op)
 	uint64_t type = CHOOSE(r, { MAP_PRIVATE, 70 }, { MAP_SHARED, 26 }, { MAP_VALIDATE_TYPE, 2 },
 			       { MAP_DROPPABLE_TYPE, 2 }, { 0, 1 });
 
-	/* mlock2 of droppable memory touches it, which nothing tells the model */
-	if (world.options.touch && type == MAP_DROPPABLE_TYPE)
-		type = MAP_PRIVATE;
 	op->a[1] = random_len(r);
 	op->a[2] = random_prot(r);
 	op->a[3] = type | extra_map_flags(r, anonymous);
