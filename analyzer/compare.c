@@ -132,6 +132,7 @@ struct side {
 	bool shared;
 	uint32_t file; /* 0: anonymous */
 	uint64_t pgoff;
+	bool pgoff_open;       /* no call shows it */
 	uint32_t flags, known; /* VT_VM(); of which these are for certain */
 };
 
@@ -224,6 +225,7 @@ static bool step(struct walk *w)
 			w->model =
 			    side_of(w->at, w->x->start, w->x->pgoff, w->x->flags, w->x->file);
 			w->model.known = known_flags(w->r->trace, w->x);
+			w->model.pgoff_open = vt_extent_unsure_offset(w->x);
 		}
 	}
 	if (w->vma < s->n_vmas) {
@@ -277,7 +279,7 @@ static bool same(struct walk *w)
 		return false;
 	if ((m->flags ^ k->flags) & m->known & k->known)
 		return false;
-	return !k->file || m->pgoff == k->pgoff;
+	return !k->file || m->pgoff == k->pgoff || m->pgoff_open;
 }
 
 /* The names of flags, each with a space before it. */

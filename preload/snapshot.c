@@ -144,8 +144,9 @@ static bool same(const struct area *a, const struct vt_extent *x, uint64_t at, u
 		return false;
 	if (x->file != file)
 		return false;
-	return !file || x->pgoff + ((at - x->start) >> VT_PAGE_SHIFT) ==
-			    a->pgoff + ((at - a->start) >> VT_PAGE_SHIFT);
+	return !file || vt_extent_unsure_offset(x) ||
+	       x->pgoff + ((at - x->start) >> VT_PAGE_SHIFT) ==
+		   a->pgoff + ((at - a->start) >> VT_PAGE_SHIFT);
 }
 
 /* Compare [lo, hi), where nothing is mapped, with the model. */

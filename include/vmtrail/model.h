@@ -223,9 +223,8 @@ typedef void (*vt_merge_fn)(void *ctx, const struct vt_merge *merge);
 enum {
 	VT_CONTRA_OVERLAP = 1 << 0, /* a place the kernel chose holds live extents here */
 	VT_CONTRA_MISSING = 1 << 1, /* the call succeeded through memory not mapped here */
-	VT_CONTRA_FAILED =
-	    1 << 2, /* the kernel refused what should have worked here, or the reverse */
-	VT_CONTRA_BRK = 1 << 3, /* brk's result does not follow from the model's brk */
+	VT_CONTRA_OPEN = 1 << 2,    /* what the call did depends on something that no call shows */
+	VT_CONTRA_BRK = 1 << 3,     /* brk's result does not follow from the model's brk */
 };
 
 /* What applying one event did. */

@@ -154,7 +154,7 @@ static uint64_t stack_start(struct vt_apply *a, struct vt_extent *x)
 		first = vt_extent_prev(first);
 	if (first != head) {
 		a->fx->lo = first->start;
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	}
 	return head->start;
 }
@@ -183,7 +183,7 @@ int vt_apply_mprotect(struct vt_apply *a)
 		bool known;
 		hi = stopped_at(a, lo, hi, p.access, &known);
 		if (!known)
-			a->fx->contradiction |= VT_CONTRA_FAILED;
+			a->fx->contradiction |= VT_CONTRA_OPEN;
 	} else if (vt_hole_in(m, lo, hi) < hi) {
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 	}
@@ -238,7 +238,7 @@ int vt_apply_mbind(struct vt_apply *a)
 	a->fx->lo = lo;
 	a->fx->hi = hi;
 	if (ev->ret) /* pages stand on other nodes: told before or after the areas were changed */
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	return ev->ret ? 0 : vt_change_range(a, lo, hi, set_policy, &policy);
 }
 

@@ -43,7 +43,7 @@ static int lock_range(struct vt_apply *a, uint32_t flags)
 		/* refused by the limit before anything was done, unless the process may exceed it
 		 */
 		if (over_limit) {
-			a->fx->contradiction |= VT_CONTRA_FAILED;
+			a->fx->contradiction |= VT_CONTRA_OPEN;
 			return 0;
 		}
 	} else if (hole < hi) {

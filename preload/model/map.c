@@ -195,7 +195,7 @@ static int refused_mmap(struct vt_apply *a)
 	a->fx->lo = lo;
 	a->fx->hi = hi;
 	if (late_error(a, lo, hi))
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	return refused_placement(a, lo, hi);
 }
 
@@ -403,7 +403,7 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 	a->fx->hi = end;
 	/* huge pages refuse the offset when what was mapped is gone */
 	if (ev->ret == -EINVAL && x && x->start <= start && x->flags & VT_VM(HUGETLB))
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	if (ev->ret)
 		return ev->ret == -ENOMEM ? refused_placement(a, start, end) : 0;
 	if (!x || x->start > start || !(x->flags & VT_VM(MAYSHARE))) {

@@ -339,7 +339,7 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 		at = end;
 	}
 	if (err)
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	return 0;
 }
 
@@ -417,7 +417,7 @@ static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 	struct vt_extent *target = vt_model_find(m, to);
 	if (shrinks || (target && target->start < to + new_len)) {
 		set_ranges(a, lo, lo + old_len, to, to + new_len);
-		a->fx->contradiction |= VT_CONTRA_FAILED;
+		a->fx->contradiction |= VT_CONTRA_OPEN;
 	}
 	return 0;
 }

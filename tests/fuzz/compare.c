@@ -96,7 +96,7 @@ bool fail_at(struct fuzz_worker *w, enum fuzz_check check, uint64_t addr, const 
 	if (w->failed)
 		return false;
 	w->failed = true;
-	f->op = w->at;
+	f->op = w->child_of ? w->child_of - 1 : w->at;
 	int n = snprintf(f->text, sizeof(f->text), "%s: ", fuzz_check_names[check]);
 	va_start(args, what);
 	n += vsnprintf(f->text + n, sizeof(f->text) - (size_t)n, what, args);

@@ -61,14 +61,6 @@ int64_t execute_call(const struct vt_event *ev)
 		uint64_t limits[2] = { a[1], a[2] };
 		return raw_call(SYS_setrlimit, a[0], (uint64_t)limits, 0, 0, 0, 0);
 	}
-	case VT_FORK: {
-		int64_t pid = raw_call(SYS_fork, 0, 0, 0, 0, 0, 0);
-		if (pid == 0)
-			raw_call(SYS_exit_group, 0, 0, 0, 0, 0, 0);
-		if (pid > 0)
-			raw_call(SYS_wait4, (uint64_t)pid, 0, 0, 0, 0, 0);
-		return pid;
-	}
 	case FUZZ_READ:
 		return raw_call(SYS_pwrite64, (uint64_t)world.scratch, a[0], 1, 0, 0, 0);
 	case FUZZ_WRITE:
@@ -204,7 +196,7 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 {
 	static const uint8_t touch_args[VT_MAX_ARGS] = { VT_ARG_ADDR };
 	const uint8_t *class = op->kind < VT_KIND_COUNT ? vt_kinds[op->kind].arg : touch_args;
-	*ev = (struct vt_event){ .kind = op->kind, .seq = w->at + 1, .tid = 1 };
+	*ev = (struct vt_event){ .kind = op->kind, .seq = w->at + 1, .tid = w->child_of ? 2 : 1 };
 	for (int i = 0, n = 0; i < VT_MAX_ARGS; i++) {
 		ev->a[i] = op->a[i];
 		if (class[i] != VT_ARG_ADDR)
@@ -326,16 +318,6 @@ static bool compare_after(struct fuzz_worker *w, const struct vt_event *ev, uint
 	return true;
 }
 
-/*
- * A call may fail half-way where the model cannot know how far it came: a forced placement whose
- * range was cleared before a file's own mmap refused, a lock limit that may not hold for this
- * process.
- */
-static bool is_open_failure(const struct vt_event *ev, const struct vt_effect *fx)
-{
-	return vt_is_error(ev->ret) && fx->contradiction == VT_CONTRA_FAILED;
-}
-
 /* Do as the recorder does at a contradiction: read both ranges again. */
 static bool reread(struct fuzz_worker *w, const struct vt_effect *fx, bool all_flags)
 {
@@ -360,7 +342,7 @@ static bool apply(struct fuzz_worker *w, const struct vt_event *ev)
 		w->brk = (uint64_t)ev->ret;
 	if (vt_model_apply(&w->model, ev, &fx) != 0 || w->model.broken)
 		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
-	if (is_open_failure(ev, &fx))
+	if (fx.contradiction == VT_CONTRA_OPEN)
 		return reread(w, &fx, ev->kind != VT_MMAP) && compare_after(w, ev, old_brk);
 	if (fx.contradiction && check_on(CHECK_CONTRADICTION))
 		return fail_at(w, CHECK_CONTRADICTION, fx.lo,
@@ -393,9 +375,14 @@ void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
 		return;
 	}
 	uint64_t predicted = predict(w, &ev);
-	ev.ret = execute_call(&ev);
+	if (op->kind == VT_FORK)
+		note_trace(w, &ev);
+	ev.ret = op->kind == VT_FORK ? child_fork(w, &ev) : execute_call(&ev);
+	if (w->failed)
+		return;
 	shared->last = ev;
-	note_trace(w, &ev);
+	if (op->kind != VT_FORK)
+		note_trace(w, &ev);
 	++*(vt_is_error(ev.ret) ? &stats->failed[op->kind] : &stats->ok[op->kind]);
 	if (op->slot && !vt_is_error(ev.ret))
 		w->slot[op->slot - 1] = (uint64_t)ev.ret;

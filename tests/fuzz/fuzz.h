@@ -21,6 +21,7 @@
 #define FUZZ_SLOTS     8
 #define FUZZ_SEGMENTS  3
 #define FUZZ_MAX_FILES 65536
+#define FUZZ_CHILD_OPS 24   /* operations of a forked child, at most */
 #define FUZZ_TRACE     4096 /* events kept of a replay, for printing */
 #define FUZZ_TEXT      65536
 
@@ -191,7 +192,8 @@ struct fuzz_worker {
 	uint64_t slot[FUZZ_SLOTS];
 	uint64_t brk; /* as the kernel last said */
 	uint32_t next_file;
-	bool touched; /* a page may have been touched: boundaries may be undetermined */
+	uint64_t child_of; /* in a forked child: the fork's index + 1 */
+	bool touched;      /* a page may have been touched: boundaries may be undetermined */
 	bool failed;
 };
 
@@ -224,6 +226,12 @@ void execute_op(struct fuzz_worker *w, const struct fuzz_op *op);
  */
 bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_event *ev);
 int64_t execute_call(const struct vt_event *ev);
+
+/*
+ * child.c: fork; the child compares itself with the model's idea of a child and goes on with
+ * ev->a[1] calls made up from ev->a[0]. Returns the fork's result when the child has ended.
+ */
+int64_t child_fork(struct fuzz_worker *w, const struct vt_event *ev);
 
 /* compare.c: each returns false and fills shared->failure at a difference. */
 bool compare_range(struct fuzz_worker *w, uint64_t lo, uint64_t hi);

@@ -196,7 +196,9 @@ static uint64_t extra_map_flags(struct random *r, bool anonymous)
 	if (anonymous && chance(r, 4))
 		flags |= MAP_GROWSDOWN;
 	if (anonymous && chance(r, 1))
-		flags |= MAP_HUGETLB;
+		flags |= MAP_HUGETLB | CHOOSE(r, { 0, 5 }, { 21UL << MAP_HUGE_SHIFT, 3 },
+					      { 30UL << MAP_HUGE_SHIFT, 1 },
+					      { 16UL << MAP_HUGE_SHIFT, 1 });
 	if (chance(r, 1))
 		flags |= CHOOSE(r, { MAP_NONBLOCK, 1 }, { MAP_DENYWRITE, 1 }, { MAP_EXECUTABLE, 1 },
 				{ MAP_ABOVE4G_FLAG, 1 }, { 1UL << 40, 1 });
@@ -386,7 +388,8 @@ static void make_mbind(struct fuzz_worker *w, struct fuzz_op *op)
 			  { 3 /* INTERLEAVE */, 3 }, { 4 /* LOCAL */, 2 }, { 9, 1 });
 	op->a[3] = op->a[2] == 0 || op->a[2] == 4 ? 0 : CHOOSE(r, { 1, 8 }, { 0, 1 }, { 2, 1 });
 	op->a[4] = op->a[3] ? 64 : 0;
-	op->a[5] = CHOOSE(r, { 0, 8 }, { 1 /* STRICT */, 1 }, { 2 /* MOVE */, 1 });
+	op->a[5] = CHOOSE(r, { 0, 8 }, { 1 /* STRICT */, 1 }, { 2 /* MOVE */, 1 },
+			  { 4 /* MOVE_ALL */, 1 });
 }
 
 static void make_setrlimit(struct fuzz_worker *w, struct fuzz_op *op)
@@ -417,6 +420,17 @@ static void make_remap_file_pages(struct fuzz_worker *w, struct fuzz_op *op)
 	set_range(w, op);
 	op->a[3] = random_below(&w->random, 48);
 	op->a[2] = chance(&w->random, 3);
+}
+
+/* PR_SET_VMA_ANON_NAME: its address is no argument of class ADDR, so it stands as it is. */
+static void make_prctl(struct fuzz_worker *w, struct fuzz_op *op)
+{
+	static const char *const names[] = { NULL, "one", "another", "one" };
+	set_range(w, op);
+	uint64_t addr = world_base(w, op->base[0]) + op->a[0];
+	const char *name = names[random_below(&w->random, 4)];
+	*op = (struct fuzz_op){ .kind = VT_PRCTL,
+				.a = { 0x53564d41, 0, addr, op->a[1], (uint64_t)name } };
 }
 
 static uint8_t random_kind(struct random *r)
@@ -496,8 +510,11 @@ struct fuzz_op generate_op(struct fuzz_worker *w)
 		make_remap_file_pages(w, &op);
 		break;
 	case VT_PRCTL:
-		set_range(w, &op);
-		op = (struct fuzz_op){ .kind = VT_PRCTL, .a = { 0x53564d41, 0, op.a[0], op.a[1] } };
+		make_prctl(w, &op);
+		break;
+	case VT_FORK:
+		op.a[0] = random_next(r);
+		op.a[1] = random_below(r, FUZZ_CHILD_OPS + 1);
 		break;
 	case VT_SETRLIMIT:
 		make_setrlimit(w, &op);

@@ -146,6 +146,8 @@ void print_event(const struct vt_event *ev)
 	if (ev->flags & VT_EV_FD_KNOWN)
 		printf(", .flags = VT_EV_FD_KNOWN%s",
 		       ev->flags & VT_EV_FD_RDONLY ? " | VT_EV_FD_RDONLY" : "");
+	if (ev->tid != 1)
+		printf(", .tid = %u /* in the forked child */", ev->tid);
 	if (ev->aux)
 		printf(", .aux = %lu", ev->aux);
 	printf(" },\n");

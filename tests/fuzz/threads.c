@@ -258,7 +258,7 @@ static void apply_round(struct fuzz_worker *w)
 			fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 			return;
 		}
-		if (error && fx.contradiction == VT_CONTRA_FAILED) {
+		if (fx.contradiction == VT_CONTRA_OPEN) {
 			add_flux(fx.lo, fx.hi);
 			add_flux(fx.lo2, fx.hi2);
 		} else if (fx.contradiction && !in_flux(fx.lo, fx.hi) &&

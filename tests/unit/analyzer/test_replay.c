@@ -182,6 +182,38 @@ static void flags_that_only_smaps_shows_are_bytes_too(void **state)
 	}
 }
 
+/* copy_vma: it counts from its new place if no page was touched before. */
+static void the_offset_of_moved_private_zero_memory_is_open(void **state)
+{
+	static const char *const shown[] = { "00000000", "20008000" };
+	const struct vt_event e[] = {
+		{ .kind = VT_MMAP,
+		  .a = { 0x20004000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, 3, 0 },
+		  .ret = 0x20004000,
+		  .file = 1,
+		  .begin_ns = 1000000 },
+		{ .kind = VT_MREMAP,
+		  .a = { 0x20004000, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, 0x20008000 },
+		  .ret = 0x20008000,
+		  .begin_ns = 1000000 },
+	};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct maker m;
+		char maps[256];
+		snprintf(maps, sizeof(maps), A "20008000-20009000 rw-p %s 00:05 7 /dev/zero\n",
+			 shown[i]);
+		make_open(&m, temp_path(), "");
+		make_file(&m, 1, VT_FILE_ZERO, 5, 7, "/dev/zero");
+		make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, A, 1);
+		make_events(&m, e, 2);
+		make_snapshot(&m, VT_SNAPSHOT_EXIT, 2, 2, maps, 1);
+		make_closed(&m);
+		assert_int_equal(verdict(true).byte_mismatches, 0);
+	}
+}
+
 static void events_under_way_are_left_out_of_the_comparison(void **state)
 {
 	const char *during = "20000000-20001000 r--p 00000000 00:00 0 \n"
@@ -423,6 +455,7 @@ int main(void)
 		cmocka_unit_test(what_a_snapshot_counts_is_compared),
 		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_counted),
 		cmocka_unit_test(flags_that_only_smaps_shows_are_bytes_too),
+		cmocka_unit_test(the_offset_of_moved_private_zero_memory_is_open),
 		cmocka_unit_test(events_under_way_are_left_out_of_the_comparison),
 		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_no_mismatch),
 		cmocka_unit_test(the_inode_of_shared_anonymous_memory_is_the_first_one_seen),
