@@ -248,7 +248,7 @@ struct vt_model {
 	void *observe_ctx;
 	vt_merge_fn merge; /* NULL: nobody asks which cases there are */
 	void *merge_ctx;
-	uint8_t *file_kinds; /* enum vt_file_kind by file id; model's own */
+	uint16_t *files; /* what is known of each file id; model's own */
 	uint32_t file_cap;
 	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;

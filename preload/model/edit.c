@@ -41,11 +41,10 @@ uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
  */
 uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
-	const uint64_t in_page = VT_PMD_SIZE - 1;
 	struct vt_extent *x = vt_model_find(m, lo), *y = vt_model_find(m, hi - 1);
-	if (x && x->start < lo && x->flags & VT_VM(HUGETLB) && lo & in_page)
+	if (x && x->start < lo && vt_cuts_huge_page(m, x, lo))
 		return lo;
-	if (y && y->start < hi && y->flags & VT_VM(HUGETLB) && hi & in_page)
+	if (y && y->start < hi && vt_cuts_huge_page(m, y, hi))
 		return vt_max(vt_area_head(y)->start, lo);
 	return hi;
 }

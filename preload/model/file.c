@@ -34,18 +34,25 @@ static int hold(struct vt_model *m, void **table, uint32_t *cap, uint32_t id, si
 int vt_model_set_file(struct vt_model *m, uint32_t file, enum vt_file_kind kind)
 {
 	uint32_t known = m->file_cap;
-	if (hold(m, (void **)&m->file_kinds, &m->file_cap, file, sizeof(*m->file_kinds)))
+	if (hold(m, (void **)&m->files, &m->file_cap, file, sizeof(*m->files)))
 		return -ENOMEM;
-	if (m->file_cap > known)
-		memset(m->file_kinds + known, VT_FILE_REGULAR, m->file_cap - known);
-	m->file_kinds[file] = (uint8_t)kind;
+	for (; known < m->file_cap; known++)
+		m->files[known] = VT_FILE_REGULAR;
+	m->files[file] = (uint16_t)kind;
 	return 0;
 }
 
 void vt_model_set_file_in_memory(struct vt_model *m, uint32_t file)
 {
 	if (file < m->file_cap)
-		m->file_kinds[file] |= VT_FILE_IN_MEMORY;
+		m->files[file] |= VT_FILE_IN_MEMORY;
+}
+
+/* The size that MAP_HUGETLB's flags asked for: 1 << shift, 0: the default one. */
+void vt_file_set_huge(struct vt_model *m, uint32_t file, unsigned shift)
+{
+	if (file < m->file_cap)
+		m->files[file] = (uint16_t)((m->files[file] & 0xff) | shift << VT_FILE_HUGE_SHIFT);
 }
 
 /* shmat's length is the segment's size. */
@@ -66,12 +73,12 @@ uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file)
 
 void vt_files_free(struct vt_model *m)
 {
-	if (m->memory.free && m->file_kinds)
-		m->memory.free(m->memory.ctx, m->file_kinds, m->file_cap);
+	if (m->memory.free && m->files)
+		m->memory.free(m->memory.ctx, m->files, m->file_cap * sizeof(*m->files));
 	if (m->memory.free && m->segment_pages)
 		m->memory.free(m->memory.ctx, m->segment_pages,
 			       m->segment_cap * sizeof(*m->segment_pages));
-	m->file_kinds = NULL;
+	m->files = NULL;
 	m->segment_pages = NULL;
 	m->file_cap = m->segment_cap = 0;
 }

@@ -28,7 +28,6 @@
 
 #define VT_HIDDEN               __attribute__((visibility("hidden")))
 #define VT_PMD_SIZE             (1UL << 21)
-#define VT_FILE_IN_MEMORY       0x80 /* of vt_model.file_kinds */
 #define VT_KERNEL(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor) << 8)
 
 /* Flag sets under the kernel's names. */
@@ -64,6 +63,11 @@
 	(VT_ID_HIDDEN_FLAGS | VT_ID_ACCOUNT | VT_ID_PGOFF | VT_ID_PGOFF_ANY | VT_ID_LOCKED)
 #define VT_ID_NUMBER_MAX 0x03ffffffU
 
+/* vt_model.files: kind, whether kept in memory, and the shift of its huge pages (0: default). */
+#define VT_FILE_KIND       0x0f
+#define VT_FILE_IN_MEMORY  0x10
+#define VT_FILE_HUGE_SHIFT 8
+
 /* One event being applied. */
 struct vt_apply {
 	struct vt_model *m;
@@ -98,13 +102,27 @@ static inline uint64_t vt_max(uint64_t a, uint64_t b)
 
 static inline enum vt_file_kind vt_file_kind(const struct vt_model *m, uint32_t file)
 {
-	return file < m->file_cap ? (enum vt_file_kind)(m->file_kinds[file] & ~VT_FILE_IN_MEMORY)
+	return file < m->file_cap ? (enum vt_file_kind)(m->files[file] & VT_FILE_KIND)
 				  : VT_FILE_REGULAR;
 }
 
 static inline bool vt_file_in_memory(const struct vt_model *m, uint32_t file)
 {
-	return file < m->file_cap && m->file_kinds[file] & VT_FILE_IN_MEMORY;
+	return file < m->file_cap && m->files[file] & VT_FILE_IN_MEMORY;
+}
+
+/* The size of a HUGETLB file's pages. */
+static inline uint64_t vt_huge_size(const struct vt_model *m, uint32_t file)
+{
+	unsigned shift = file < m->file_cap ? m->files[file] >> VT_FILE_HUGE_SHIFT : 0;
+	return shift ? 1UL << shift : VT_PMD_SIZE;
+}
+
+/* Whether a cut through x at addr would go through a huge page. */
+static inline bool vt_cuts_huge_page(const struct vt_model *m, const struct vt_extent *x,
+				     uint64_t addr)
+{
+	return x->flags & VT_VM(HUGETLB) && addr & (vt_huge_size(m, x->file) - 1);
 }
 
 /* vma_is_anonymous: no vm_ops. Private /dev/zero keeps its file, but is anonymous memory. */
@@ -117,6 +135,7 @@ static inline bool vt_is_anonymous(const struct vt_model *m, const struct vt_ext
 
 /* file.c */
 VT_HIDDEN void vt_files_free(struct vt_model *m);
+VT_HIDDEN void vt_file_set_huge(struct vt_model *m, uint32_t file, unsigned shift);
 VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pages);
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
@@ -224,6 +243,7 @@ VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
 VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */
+VT_HIDDEN uint64_t vt_mmap_huge_size(const struct vt_model *m, uint64_t flags, uint32_t file);
 VT_HIDDEN uint64_t vt_mmap_len(const struct vt_model *m, const struct vt_event *ev);
 VT_HIDDEN int vt_apply_mmap(struct vt_apply *a);
 VT_HIDDEN int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi);

@@ -83,20 +83,26 @@ static struct vt_extent blank(const struct vt_apply *a, uint64_t start, uint64_t
 				   .own = (a->ev->flags & VT_EV_OWN) != 0 };
 }
 
-/* ksys_mmap_pgoff: huge page mappings are rounded to the page size that the flags encode. */
-static uint64_t huge_round(uint64_t len, uint64_t flags)
+/* The shift of the huge pages that the flags ask for; 0: the default size. */
+static unsigned huge_shift(uint64_t flags)
 {
-	uint64_t shift = flags >> HUGE_SHIFT & HUGE_MASK;
-	uint64_t size = flags & MAP_HUGETLB && shift ? 1UL << shift : VT_PMD_SIZE;
-	return (len + size - 1) & ~(size - 1);
+	return flags & MAP_HUGETLB ? flags >> HUGE_SHIFT & HUGE_MASK : 0;
 }
 
-/* How many bytes an mmap maps. */
+/* ksys_mmap_pgoff: how many bytes an mmap maps; whole huge pages where it is made of them. */
 uint64_t vt_mmap_len(const struct vt_model *m, const struct vt_event *ev)
 {
 	bool huge =
 	    ev->a[3] & MAP_HUGETLB || (ev->file && vt_file_kind(m, ev->file) == VT_FILE_HUGETLB);
-	return huge ? huge_round(ev->a[1], ev->a[3]) : vt_page_up(ev->a[1]);
+	uint64_t size = vt_mmap_huge_size(m, ev->a[3], ev->file);
+	return huge ? (ev->a[1] + size - 1) & ~(size - 1) : vt_page_up(ev->a[1]);
+}
+
+/* The size of the huge pages that an mmap of such a file would take. */
+uint64_t vt_mmap_huge_size(const struct vt_model *m, uint64_t flags, uint32_t file)
+{
+	unsigned shift = huge_shift(flags);
+	return shift ? 1UL << shift : vt_huge_size(m, file);
 }
 
 /* Whether do_mmap finds nothing wrong with the arguments themselves. */
@@ -137,7 +143,7 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	case ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
 	case EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
-		if (!huge || (x->flags & VT_VM(HUGETLB) && lo & (VT_PMD_SIZE - 1)) ||
+		if (!huge || vt_cuts_huge_page(a->m, x, lo) ||
 		    (ev->kind == VT_MMAP && !valid_mmap(ev)))
 			return 0;
 		return vt_split_area(a, lo, VT_BOUNDARY_SPLIT);
@@ -215,6 +221,8 @@ int vt_apply_mmap(struct vt_apply *a)
 	if (vt_make_room(a, like.start, like.end, forced))
 		return -ENOMEM;
 
+	if (flags & MAP_HUGETLB && flags & MAP_ANONYMOUS)
+		vt_file_set_huge(m, file, huge_shift(flags));
 	like.flags = mmap_vm_flags(m, ev->a[2], flags, file);
 	if (like.flags & VT_VM(SHARED) && ev->flags & VT_EV_FD_RDONLY)
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));

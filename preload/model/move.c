@@ -280,7 +280,7 @@ static int refuses_move(const struct vt_model *m, const struct vt_extent *x, con
 		return -EFAULT;
 	if (x->flags & VT_VM(SEALED))
 		return -EPERM;
-	if (x->flags & VT_VM(HUGETLB) && (mv->from | mv->to) & (VT_PMD_SIZE - 1))
+	if (vt_cuts_huge_page(m, x, mv->from | mv->to))
 		return -EINVAL;
 	if (mv->stays && x->flags & (VT_VM(DONTEXPAND) | VT_VM(PFNMAP)))
 		return -EINVAL;
@@ -346,9 +346,10 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 static uint64_t round_len(const struct vt_model *m, uint64_t addr, uint64_t len)
 {
 	struct vt_extent *x = vt_model_find(m, addr);
-	if (x && x->start <= addr && x->flags & VT_VM(HUGETLB))
-		return (len + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
-	return vt_page_up(len);
+	if (!x || x->start > addr || !(x->flags & VT_VM(HUGETLB)))
+		return vt_page_up(len);
+	uint64_t size = vt_huge_size(m, x->file);
+	return (len + size - 1) & ~(size - 1);
 }
 
 /* check_mremap_params and the count of areas: refused before anything was looked at. */

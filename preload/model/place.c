@@ -304,8 +304,9 @@ static uint64_t area_for(const struct vt_model *m, uint64_t hint, uint64_t len, 
 		return NOWHERE;
 	uint64_t off = file ? pgoff << VT_PAGE_SHIFT : 0;
 	if (file && vt_file_kind(m, file) == VT_FILE_HUGETLB) {
-		s.align_mask = VT_PMD_SIZE - VT_PAGE_SIZE;
-		hint = (hint + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
+		uint64_t size = vt_mmap_huge_size(m, mmap_flags, file);
+		s.align_mask = size - VT_PAGE_SIZE;
+		hint = (hint + size - 1) & ~(size - 1);
 	} else if (thp_placed(m, hint, len, off, mmap_flags, file)) {
 		uint64_t at = thp_area(m, hint, len, off, mmap_flags);
 		if (at != NOWHERE)
@@ -338,9 +339,9 @@ static bool moved_to(const struct vt_model *m, const struct vt_event *ev, struct
 	if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0] ||
 	    (uint64_t)ev->ret == a[0])
 		return false;
-	bool huge = x->flags & VT_VM(HUGETLB);
+	uint64_t unit = x->flags & VT_VM(HUGETLB) ? vt_huge_size(m, x->file) : VT_PAGE_SIZE;
 	p->hint = a[3] & MREMAP_DONTUNMAP ? a[4] : 0;
-	p->len = huge ? (a[2] + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1) : vt_page_up(a[2]);
+	p->len = (a[2] + unit - 1) & ~(unit - 1);
 	p->at = area_for(m, p->hint, p->len, x->pgoff + ((a[0] - x->start) >> VT_PAGE_SHIFT),
 			 x->flags & VT_VM(MAYSHARE) ? MAP_SHARED : MAP_PRIVATE, x->file);
 	return true;

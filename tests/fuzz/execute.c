@@ -93,7 +93,9 @@ static bool locks_future(const struct fuzz_worker *w)
 /* How long a mapping becomes: huge pages are rounded up to their size. */
 static uint64_t mapping_len(const struct vt_event *ev)
 {
-	uint64_t unit = ev->a[3] & MAP_HUGETLB ? HUGE_BYTES : VT_PAGE_SIZE;
+	uint64_t shift = ev->a[3] >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+	uint64_t huge = shift ? 1UL << shift : HUGE_BYTES;
+	uint64_t unit = ev->a[3] & MAP_HUGETLB ? huge : VT_PAGE_SIZE;
 	uint64_t len = (ev->a[1] + unit - 1) & -unit;
 	return len < ev->a[1] ? ev->a[1] : len;
 }

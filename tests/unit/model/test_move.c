@@ -5,6 +5,8 @@
  */
 #include "stage.h"
 
+#include <linux/mman.h>
+
 #define TO (MREMAP_MAYMOVE | MREMAP_FIXED)
 
 static void shrinking_unmaps_the_end(void **state)
@@ -223,6 +225,26 @@ static void what_the_model_does_not_hold_is_told(void **state)
 	assert_int_equal(s->fx.contradiction, VT_CONTRA_MISSING);
 }
 
+/* A length within the last huge page is the mapping's own: nothing moves, nothing grows. */
+static void huge_pages_count_in_their_own_size(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t gigantic = 1UL << 30, at = STAGE_BASE + (1UL << 40);
+	long ret = call(s, VT_MMAP, at, VT_PAGE_SIZE, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB |
+			    MAP_HUGE_1GB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+	struct vt_extent *x = vt_model_find(&s->m, at);
+	assert_int_equal(x->end - x->start, gigantic);
+	assert_int_equal(call(s, VT_MREMAP, at, 4UL << 20, 6UL << 20, 0, 0, 0, 0), at);
+	assert_int_equal(s->fx.contradiction, 0);
+	assert_int_equal(call(s, VT_MUNMAP, at, 4UL << 20, 0, 0, 0, 0, 0), -EINVAL);
+	assert_int_equal(call(s, VT_MUNMAP, at, gigantic, 0, 0, 0, 0, 0), 0);
+	assert_null(vt_model_find(&s->m, at));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, stage_open, stage_close)
@@ -248,6 +270,7 @@ int main(void)
 		T(of_several_areas_those_before_a_refused_one_move),
 		T(a_range_with_nothing_at_its_start_does_not_move),
 		T(a_duplicate_forced_over_its_original_destroys_it),
+		T(huge_pages_count_in_their_own_size),
 		T(what_the_model_does_not_hold_is_told),
 	};
 	return cmocka_run_group_tests_name("mremap", tests, NULL, NULL);
