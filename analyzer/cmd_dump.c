@@ -1,7 +1,7 @@
 /*
  * cmd_dump.c - vmtrail dump: the recorded calls, in strace's form or as JSON Lines.
  *
- * Needs the model only for stacks, whose frames depend on what was mapped when.
+ * Needs the model only for stacks, whose frames depend on what was mapped when, and for roles.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,7 +11,6 @@
 #include "dump_json.h"
 #include "options.h"
 #include "report_json.h"
-#include "sites.h"
 #include "units.h"
 #include <getopt.h>
 
@@ -19,14 +18,16 @@
 #define RESULT_COLUMN 40
 
 struct dump {
-	bool json, stacks, own;
+	bool json, stacks, own, with_roles;
 	uint64_t from, to;         /* event numbers, both included */
 	bool kinds[VT_KIND_COUNT]; /* wanted */
 	uint32_t *tids;            /* wanted; none: all */
 	size_t n_tids, cap_tids;
 	struct vt_trace *trace;
-	struct vt_replay replay; /* stacks only */
+	struct vt_replay replay; /* stacks and roles only */
 	struct vt_sites *sites;
+	struct vt_roles *roles;
+	struct vt_mapping_role role; /* of what the event under way maps, or is about */
 };
 
 static bool is_wanted(const struct dump *d, const struct vt_event *e)
@@ -69,6 +70,10 @@ static void print_text(const struct dump *d, const struct vt_event *e)
 		vt_text_add(&text, "%*s= ", (int)pad, "");
 		vt_text_result(&text, e);
 	}
+	if (d->role.use) {
+		char role[VT_ROLE_TEXT];
+		vt_text_add(&text, "  /* %s */", vt_role_text(&d->role, d->trace, role));
+	}
 	puts(line);
 	if (d->stacks)
 		vt_print_stack(stdout, d->sites, &d->replay, e, "    ");
@@ -78,6 +83,7 @@ static void print_json(const struct dump *d, const struct vt_event *e)
 {
 	struct json_object *o = vt_event_json(d->trace, e);
 
+	vt_json_role(o, &d->role);
 	if (d->stacks) {
 		static struct vt_frame_text frames[VT_MAX_FRAMES];
 		struct json_object *stack = json_object_new_array();
@@ -112,21 +118,80 @@ static void dump_calls(struct dump *d)
 	}
 }
 
-static void dump_stacks(struct dump *d)
+/* Go through the whole trace first: a stack is mapped before its thread is met. */
+static void meet_threads(struct dump *d)
 {
 	struct vt_item item;
 
 	if (vt_replay_init(&d->replay, d->trace))
 		vt_out_of_memory();
 	d->sites = vt_sites_new();
+	d->roles = vt_roles_new(d->sites);
 	while (vt_replay_next(&d->replay, &item) != VT_ITEM_END) {
+		vt_sites_follow(d->sites, &d->replay, &item);
+		vt_roles_follow(d->roles, &d->replay, &item);
+	}
+	vt_replay_fini(&d->replay);
+}
+
+static struct vt_mapping_role role_at(const struct dump *d, uint64_t addr)
+{
+	const struct vt_extent *x = vt_model_find(&d->replay.model, addr);
+
+	return x && x->start <= addr ? vt_role_of(d->roles, &d->replay, x)
+				     : (struct vt_mapping_role){ 0 };
+}
+
+/* The role of what the next event is about, before it is applied. */
+static void role_before(struct dump *d)
+{
+	const struct vt_item *next = vt_replay_peek(&d->replay);
+
+	d->role = (struct vt_mapping_role){ 0 };
+	if (!next || next->type != VT_ITEM_EVENT)
+		return;
+	vt_roles_at(d->roles, next->event.seq);
+	if (next->event.kind != VT_MMAP && vt_kinds[next->event.kind].arg[0] == VT_ARG_ADDR)
+		d->role = role_at(d, next->event.a[0]);
+}
+
+/* The role of what an event has mapped. */
+static void role_after(struct dump *d, const struct vt_event *e)
+{
+	if (e->kind == VT_UNSEEN_MAP)
+		d->role = role_at(d, e->a[0]);
+	else if (e->kind == VT_BRK && (uint64_t)e->ret == e->a[0])
+		d->role = role_at(d, e->a[0] - 1);
+	else if (vt_returns_addr(e->kind) && e->kind != VT_BRK && !vt_is_error(e->ret))
+		d->role = role_at(d, (uint64_t)e->ret);
+}
+
+static void dump_replayed(struct dump *d)
+{
+	struct vt_item item;
+
+	if (d->with_roles)
+		meet_threads(d);
+	struct vt_sites *past = d->sites;
+	if (vt_replay_init(&d->replay, d->trace))
+		vt_out_of_memory();
+	d->sites = vt_sites_new();
+	for (;;) {
+		if (d->with_roles)
+			role_before(d);
+		if (vt_replay_next(&d->replay, &item) == VT_ITEM_END)
+			break;
 		vt_sites_follow(d->sites, &d->replay, &item);
 		if (item.type != VT_ITEM_EVENT)
 			continue;
 		if (item.event.seq > d->to)
 			break;
+		if (d->with_roles)
+			role_after(d, &item.event);
 		print_event(d, &item.event);
 	}
+	vt_roles_free(d->roles);
+	vt_sites_free(past);
 	vt_sites_free(d->sites);
 	vt_replay_fini(&d->replay);
 }
@@ -137,6 +202,8 @@ static int usage(void)
 	     "Prints the recorded calls, one a line, as strace -f -ttt does.\n\n"
 	     "  --format=FORMAT  text, or json for JSON Lines\n"
 	     "  --stacks         each call's stack beneath it\n"
+	     "  --roles          what each call's memory is for: which thread's stack, malloc's\n"
+	     "                   heap or block, which library's segment\n"
 	     "  --own            also the recorder's own mappings\n"
 	     "  --from=N --to=N  only these event numbers\n"
 	     "  --call=LIST      only these calls: mmap,munmap\n"
@@ -185,10 +252,11 @@ static bool parse_seq(const char *option, const char *text, uint64_t *seq)
 /* The command line; -1: it is fine, else the exit status. */
 static int parse(struct dump *d, int argc, char **argv)
 {
-	enum { FORMAT = 256, STACKS, OWN, FROM, TO, CALL, TID };
+	enum { FORMAT = 256, STACKS, ROLES, OWN, FROM, TO, CALL, TID };
 	static const struct option options[] = {
 		{ "format", required_argument, NULL, FORMAT },
 		{ "stacks", no_argument, NULL, STACKS },
+		{ "roles", no_argument, NULL, ROLES },
 		{ "own", no_argument, NULL, OWN },
 		{ "from", required_argument, NULL, FROM },
 		{ "to", required_argument, NULL, TO },
@@ -207,6 +275,9 @@ static int parse(struct dump *d, int argc, char **argv)
 			break;
 		case STACKS:
 			d->stacks = true;
+			break;
+		case ROLES:
+			d->with_roles = true;
 			break;
 		case OWN:
 			d->own = true;
@@ -243,8 +314,8 @@ int vt_cmd_dump(int argc, char **argv)
 		status = VT_EXIT_BAD;
 	}
 	if (d.trace) {
-		if (d.stacks)
-			dump_stacks(&d);
+		if (d.stacks || d.with_roles)
+			dump_replayed(&d);
 		else
 			dump_calls(&d);
 		status = vt_close_operand(d.trace, VT_EXIT_OK);

@@ -7,13 +7,16 @@
 #include "commands.h"
 #include "maps_text.h"
 #include "options.h"
-#include "replay.h"
+#include "report_json.h"
+#include "role.h"
 #include "units.h"
 #include <getopt.h>
 
 struct maps {
 	struct vt_when when;
-	bool births;
+	bool births, with_roles, json;
+	struct vt_sites *sites; /* pieces only */
+	struct vt_roles *roles;
 	struct vt_replay replay;
 	struct vt_area_names names;
 	struct vt_vma gate; /* [vsyscall]: in maps, but no area of the process */
@@ -60,20 +63,81 @@ static void print_areas(const struct maps *m)
 	print_gate(m);
 }
 
-/* One line a piece, with the event that mapped it. */
-static void print_births(const struct maps *m)
+/* "#123 " in front of a piece. */
+static void print_birth(const struct vt_extent *x)
 {
-	const struct vt_extent *x = vt_model_first(&m->replay.model);
+	char birth[32];
 
-	for (; x; x = vt_extent_next(x)) {
-		struct vt_vma piece = vt_extent_vma(x);
-		char birth[32];
-		snprintf(birth, sizeof(birth), "#%llu", (unsigned long long)x->birth);
-		printf("%-9s ", x->birth ? birth : "start");
-		vt_print_area(stdout, m->replay.trace, &m->names, &piece);
+	snprintf(birth, sizeof(birth), "#%llu", (unsigned long long)x->birth);
+	printf("%-9s ", x->birth ? birth : "start");
+}
+
+/* A piece as one JSON object. */
+static void print_json(const struct maps *m, const struct vt_extent *x,
+		       const struct vt_mapping_role *role)
+{
+	struct json_object *o = json_object_new_object();
+	struct vt_vma piece = vt_extent_vma(x);
+	char perms[5];
+
+	vt_json_hex(o, "start", x->start);
+	vt_json_hex(o, "end", x->end);
+	vt_json_text(o, "perms", vt_area_perms(&piece, perms));
+	vt_json_hex(o, "offset", x->file ? x->pgoff << VT_PAGE_SHIFT : 0);
+	vt_json_text(o, "path", vt_area_path(m->replay.trace, &m->names, &piece));
+	vt_json_u64(o, "birth", x->birth);
+	vt_json_role(o, role);
+	vt_json_print(stdout, o);
+}
+
+static void print_piece(const struct maps *m, const struct vt_extent *first,
+			const struct vt_extent *last, const struct vt_mapping_role *role)
+{
+	struct vt_vma piece = vt_extent_vma(first);
+	char text[VT_ROLE_TEXT];
+
+	piece.end = last->end;
+	if (m->births)
+		print_birth(first);
+	if (m->with_roles) {
+		vt_role_text(role, m->replay.trace, text);
+		printf("%-34s ", *text ? text : "-");
 	}
-	if (m->gate.end)
+	vt_print_area(stdout, m->replay.trace, &m->names, &piece);
+}
+
+/* Whether the two are one to somebody who asks for roles only. */
+static bool same_piece(const struct maps *m, const struct vt_extent *a,
+		       const struct vt_mapping_role *role, const struct vt_extent *b)
+{
+	if (!b || m->births || b->start != a->end || b->boundary == VT_BOUNDARY_SPLIT)
+		return false;
+	struct vt_mapping_role other = vt_role_of(m->roles, &m->replay, b);
+	return other.use == role->use && other.tid == role->tid && other.name == role->name;
+}
+
+/* Every piece: with the event that mapped it, what it is for, or both. */
+static void print_pieces(const struct maps *m)
+{
+	const struct vt_extent *x = vt_model_first(&m->replay.model), *last;
+
+	for (; x; x = vt_extent_next(last)) {
+		struct vt_mapping_role role = vt_role_of(m->roles, &m->replay, x);
+		last = x;
+		if (m->json) {
+			print_json(m, x, &role);
+			continue;
+		}
+		while (same_piece(m, last, &role, vt_extent_next(last)))
+			last = vt_extent_next(last);
+		print_piece(m, x, last, &role);
+	}
+	if (m->json)
+		return;
+	if (m->gate.end && m->births)
 		printf("%-9s ", "start");
+	if (m->gate.end && m->with_roles)
+		printf("%-34s ", "the kernel's vsyscall");
 	print_gate(m);
 }
 
@@ -94,6 +158,10 @@ static int run(struct maps *m)
 			remember(m, item.snapshot);
 		else if (item.type == VT_ITEM_EVENT)
 			m->last_seq = item.event.seq;
+		if (m->sites) {
+			vt_sites_follow(m->sites, &m->replay, &item);
+			vt_roles_follow(m->roles, &m->replay, &item);
+		}
 	}
 	/* the damage is told instead, when the trace is closed */
 	if (m->replay.trace->damage)
@@ -111,11 +179,15 @@ static int run(struct maps *m)
 
 static int usage(void)
 {
-	puts("usage: vmtrail maps TRACE [--at WHEN] [--births]\n\n"
+	puts("usage: vmtrail maps TRACE [--at WHEN] [--births] [--roles] [--format=FORMAT]\n\n"
 	     "Prints the address space in the form of /proc/PID/maps.\n\n"
 	     "  --at WHEN   after an event (123 or #123), at a time since the start (1.5s, 20ms,\n"
 	     "              7us, +1.5), at start or at end, which is the default\n"
-	     "  --births    one line for each piece, with the event that mapped it");
+	     "  --births    one line for each piece, with the event that mapped it\n"
+	     "  --roles     one line for each piece, with what it is for: which thread's stack,\n"
+	     "              malloc's heap or block, which library's segment\n"
+	     "  --format=FORMAT\n"
+	     "              text, or json for JSON Lines: one object for each piece");
 	return VT_EXIT_OK;
 }
 
@@ -123,24 +195,35 @@ static int usage(void)
 static int parse(struct maps *m, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "at", required_argument, NULL, 'a' },
-		{ "births", no_argument, NULL, 'b' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+		{ "at", required_argument, NULL, 'a' }, { "births", no_argument, NULL, 'b' },
+		{ "roles", no_argument, NULL, 'r' },    { "format", required_argument, NULL, 'f' },
+		{ "help", no_argument, NULL, 'h' },     { 0 },
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h')
+		switch (c) {
+		case 'h':
 			return usage();
-		if (c == '?')
-			return VT_EXIT_BAD;
-		if (c == 'b')
+		case 'a':
+			if (!vt_parse_when(optarg, &m->when))
+				return vt_complain("--at %s: expected an event number, a time with "
+						   "a unit, start or end",
+						   optarg);
+			break;
+		case 'b':
 			m->births = true;
-		else if (!vt_parse_when(optarg, &m->when))
-			return vt_complain("--at %s: expected an event number, a time with a unit, "
-					   "start or end",
-					   optarg);
+			break;
+		case 'r':
+			m->with_roles = true;
+			break;
+		case 'f':
+			if (!vt_parse_format(optarg, &m->json))
+				return VT_EXIT_BAD;
+			break;
+		default:
+			return VT_EXIT_BAD;
+		}
 	}
 	return -1;
 }
@@ -157,11 +240,18 @@ int vt_cmd_maps(int argc, char **argv)
 		return VT_EXIT_BAD;
 	if (vt_replay_init(&m.replay, t))
 		vt_out_of_memory();
+	bool pieces = m.births || m.with_roles || m.json;
+	if (pieces) {
+		m.sites = vt_sites_new();
+		m.roles = vt_roles_new(m.sites);
+	}
 	status = run(&m);
-	if (status == VT_EXIT_OK && m.births)
-		print_births(&m);
+	if (status == VT_EXIT_OK && pieces)
+		print_pieces(&m);
 	else if (status == VT_EXIT_OK)
 		print_areas(&m);
+	vt_roles_free(m.roles);
+	vt_sites_free(m.sites);
 	vt_replay_fini(&m.replay);
 	vt_area_names_free(&m.names);
 	return vt_close_operand(t, status);

@@ -66,8 +66,8 @@ static const char *remembered(const struct vt_trace *t, const struct vt_area_nam
 	return a->name;
 }
 
-static const char *path_of(const struct vt_trace *t, const struct vt_area_names *names,
-			   const struct vt_vma *v)
+const char *vt_area_path(const struct vt_trace *t, const struct vt_area_names *names,
+			 const struct vt_vma *v)
 {
 	static const char *const special[] = {
 		[VT_SPECIAL_HEAP] = "[heap]",
@@ -86,21 +86,31 @@ static const char *path_of(const struct vt_trace *t, const struct vt_area_names 
 	return "";
 }
 
+char *vt_area_perms(const struct vt_vma *v, char buf[5])
+{
+	bool shared = v->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE));
+
+	buf[0] = v->flags & VT_VM(READ) ? 'r' : '-';
+	buf[1] = v->flags & VT_VM(WRITE) ? 'w' : '-';
+	buf[2] = v->flags & VT_VM(EXEC) ? 'x' : '-';
+	buf[3] = shared ? 's' : 'p';
+	buf[4] = '\0';
+	return buf;
+}
+
 void vt_print_area(FILE *out, const struct vt_trace *t, const struct vt_area_names *names,
 		   const struct vt_vma *v)
 {
 	const struct vt_file_def *f = file_of(t, v);
-	bool shared = v->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE));
 	uint64_t dev = f ? f->dev : 0;
-	const char *path = path_of(t, names, v);
+	const char *path = vt_area_path(t, names, v);
+	char perms[5];
 
-	int n = fprintf(out, "%08llx-%08llx %c%c%c%c %08llx %02llx:%02llx %llu ",
-			(unsigned long long)v->start, (unsigned long long)v->end,
-			v->flags & VT_VM(READ) ? 'r' : '-', v->flags & VT_VM(WRITE) ? 'w' : '-',
-			v->flags & VT_VM(EXEC) ? 'x' : '-', shared ? 's' : 'p',
-			f ? (unsigned long long)v->pgoff << VT_PAGE_SHIFT : 0,
-			(unsigned long long)dev >> 20, (unsigned long long)dev & 0xfffff,
-			f ? (unsigned long long)f->ino : 0);
+	int n = fprintf(
+	    out, "%08llx-%08llx %s %08llx %02llx:%02llx %llu ", (unsigned long long)v->start,
+	    (unsigned long long)v->end, vt_area_perms(v, perms),
+	    f ? (unsigned long long)v->pgoff << VT_PAGE_SHIFT : 0, (unsigned long long)dev >> 20,
+	    (unsigned long long)dev & 0xfffff, f ? (unsigned long long)f->ino : 0);
 	if (*path)
 		fprintf(out, "%*s ", n < PATH_PAD ? PATH_PAD - n : 0, "");
 	/* seq_path escapes line ends */

@@ -24,8 +24,17 @@ void vt_area_names_set(struct vt_area_names *names, const struct vt_snapshot *s)
 void vt_area_names_free(struct vt_area_names *names);
 
 /*
- * Print area v as the kernel's show_map_vma does. Its path is that of the last snapshot if it has
- * not changed since (files are renamed and deleted), else that of the definition.
+ * Its path: that of the last snapshot if it has not changed since (files are renamed and deleted),
+ * else that of the definition; "" for none.
+ */
+const char *vt_area_path(const struct vt_trace *t, const struct vt_area_names *names,
+			 const struct vt_vma *v);
+
+/* "rw-p". Returns buf. */
+char *vt_area_perms(const struct vt_vma *v, char buf[5]);
+
+/*
+ * Print area v as the kernel's show_map_vma does.
  */
 void vt_print_area(FILE *out, const struct vt_trace *t, const struct vt_area_names *names,
 		   const struct vt_vma *v);

@@ -235,6 +235,22 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 	return flux;
 }
 
+/* The model has been filled: which of it the recorder had mapped for itself before. */
+static int begin(struct vt_replay *r)
+{
+	const struct vt_lines *meta = &r->trace->meta;
+	int rc = 0;
+
+	r->started = true;
+	for (size_t i = 0; !rc && i < meta->n; i++) {
+		unsigned long long lo, hi;
+		if (strcmp(meta->v[i].key, "own") == 0 &&
+		    sscanf(meta->v[i].value, "0x%llx 0x%llx", &lo, &hi) == 2)
+			rc = vt_model_own(&r->model, lo, hi);
+	}
+	return rc;
+}
+
 static int load_snapshot(struct vt_replay *r, struct vt_item *item)
 {
 	if (!item->snapshot->maps_text)
@@ -244,8 +260,7 @@ static int load_snapshot(struct vt_replay *r, struct vt_item *item)
 	if (!rc)
 		rc = vt_compare(r, item->snapshot, &flux);
 	free(flux.v);
-	r->started = true;
-	return rc;
+	return rc || r->started ? rc : begin(r);
 }
 
 /* Boundaries in [lo, hi) are not known until the next snapshot tells. */
@@ -273,9 +288,8 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 		if (x[i].boundary == VT_BOUNDARY_UNDETERMINED)
 			pend(r, x[i].start, x[i].start + 1);
 	}
-	r->started = true;
 	r->locks_known = true; /* a child inherits no locks */
-	return rc;
+	return rc ? rc : begin(r);
 }
 
 static int apply(struct vt_replay *r, const struct vt_event *e)

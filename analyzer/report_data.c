@@ -174,7 +174,7 @@ static size_t row_of_birth(const struct vt_report *r, uint64_t birth)
 }
 
 /* Whose the bytes are that are mapped at the end. */
-static void take_end(struct vt_report *r, const struct vt_replay *replay)
+static void take_end(struct vt_report *r, const struct vt_replay *replay, struct vt_roles *roles)
 {
 	uint64_t last_birth = 0, own_end = 0;
 	r->end = replay->model.totals;
@@ -190,9 +190,13 @@ static void take_end(struct vt_report *r, const struct vt_replay *replay)
 		if (x->special == VT_SPECIAL_VSYSCALL)
 			continue;
 		struct vt_report_site *s = row(r, row_of_birth(r, x->birth));
-		s->bytes += bytes;
+		struct vt_report_role *role = &r->roles[vt_role_of(roles, replay, x).use];
 		/* the pieces of one mapping most often lie side by side */
-		s->mappings += !x->birth || x->birth != last_birth;
+		bool another = !x->birth || x->birth != last_birth;
+		s->bytes += bytes;
+		s->mappings += another;
+		role->bytes += bytes;
+		role->mappings += another;
 		last_birth = x->birth;
 	}
 }
@@ -203,6 +207,14 @@ static int by_count(const void *pa, const void *pb)
 	if (a->count != b->count)
 		return a->count > b->count ? -1 : 1;
 	return a->kind - b->kind;
+}
+
+static int by_role_bytes(const void *pa, const void *pb)
+{
+	const struct vt_report_role *a = pa, *b = pb;
+	if (a->bytes != b->bytes)
+		return a->bytes > b->bytes ? -1 : 1;
+	return a->use - b->use;
 }
 
 static int by_error_count(const void *pa, const void *pb)
@@ -228,6 +240,9 @@ static void sort_tables(struct vt_report *r)
 	qsort(r->kinds, VT_KIND_COUNT, sizeof(r->kinds[0]), by_count);
 	while (r->n_kinds < VT_KIND_COUNT && r->kinds[r->n_kinds].count)
 		r->n_kinds++;
+	for (uint8_t use = 0; use < VT_USE_COUNT; use++)
+		r->roles[use].use = use;
+	qsort(r->roles, VT_USE_COUNT, sizeof(r->roles[0]), by_role_bytes);
 	if (r->n_errors)
 		qsort(r->errors, r->n_errors, sizeof(*r->errors), by_error_count);
 	if (r->n_unseen)
@@ -247,6 +262,7 @@ int vt_report_collect(struct vt_report *r, struct vt_trace *t)
 		return error;
 	r->trace = t;
 	r->sites = vt_sites_new();
+	struct vt_roles *roles = vt_roles_new(r->sites);
 	for (size_t i = 0; i < VT_REPORT_OTHERS; i++)
 		row(r, i)->name = names[i];
 	for (;;) {
@@ -255,6 +271,7 @@ int vt_report_collect(struct vt_report *r, struct vt_trace *t)
 		if (type == VT_ITEM_END)
 			break;
 		vt_sites_follow(r->sites, &replay, &item);
+		vt_roles_follow(roles, &replay, &item);
 		if (type == VT_ITEM_EVENT) {
 			take_event(r, &replay, &item.event, &map_count);
 			continue;
@@ -265,8 +282,9 @@ int vt_report_collect(struct vt_report *r, struct vt_trace *t)
 		if (!r->events)
 			raise_peaks(r, &replay.model.totals, &(struct vt_event){ 0 });
 	}
-	take_end(r, &replay);
+	take_end(r, &replay, roles);
 	sort_tables(r);
+	vt_roles_free(roles);
 	vt_replay_fini(&replay);
 	return 0;
 }

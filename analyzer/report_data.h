@@ -7,7 +7,7 @@
 #define VMTRAIL_ANALYZER_REPORT_DATA_H
 
 #include "placement.h"
-#include "sites.h"
+#include "role.h"
 
 /* One row of the table of calls. */
 struct vt_report_kind {
@@ -47,6 +47,12 @@ struct vt_report_unseen {
 	uint64_t count, bytes;
 };
 
+/* What is mapped at the end for one use. */
+struct vt_report_role {
+	uint8_t use; /* enum vt_use */
+	uint64_t bytes, mappings;
+};
+
 struct vt_report {
 	struct vt_trace *trace;
 	struct vt_sites *sites;
@@ -58,9 +64,10 @@ struct vt_report {
 	size_t n_errors, cap_errors;
 	struct vt_report_peak mapped, committed, locked, vmas; /* bytes; areas */
 	struct vt_totals end;
-	uint64_t own_bytes, own_vmas;     /* the recorder's share at the end */
-	uint64_t resident, resident_peak; /* bytes, 0: no snapshot told */
-	bool resident_at_exit;            /* told by the exit snapshot */
+	uint64_t own_bytes, own_vmas;              /* the recorder's share at the end */
+	uint64_t resident, resident_peak;          /* bytes, 0: no snapshot told */
+	bool resident_at_exit;                     /* told by the exit snapshot */
+	struct vt_report_role roles[VT_USE_COUNT]; /* most bytes first, those without any last */
 	struct vt_report_site *table;
 	size_t n_sites, cap_sites;
 	struct vt_report_unseen *unseen; /* most frequent first */

@@ -98,6 +98,17 @@ static void add_space(struct json_object *o, const struct vt_report *r)
 	vt_json_u64(space, "own_vmas", r->own_vmas);
 }
 
+static void add_roles(struct json_object *o, const struct vt_report *r)
+{
+	struct json_object *list = array_in(o, "roles");
+	for (size_t i = 0; i < VT_USE_COUNT && r->roles[i].bytes; i++) {
+		struct json_object *row = element_of(list);
+		vt_json_text(row, "role", vt_use_name((enum vt_use)r->roles[i].use));
+		vt_json_u64(row, "bytes", r->roles[i].bytes);
+		vt_json_u64(row, "mappings", r->roles[i].mappings);
+	}
+}
+
 static void add_sites(struct json_object *o, const struct vt_report *r, size_t top)
 {
 	static const char *const keys[] = { "top_by_bytes", "top_by_calls", "top_by_vmas" };
@@ -126,12 +137,12 @@ static void add_sites(struct json_object *o, const struct vt_report *r, size_t t
 
 static void add_unseen(struct json_object *o, const struct vt_report *r)
 {
-	static const char *const why[] = { "change", "stack growth", "before start" };
+	static const char *const why[] = { "change", "stack growth", "before start", "order" };
 	struct json_object *list = array_in(o, "unseen");
 	for (size_t i = 0; i < r->n_unseen; i++) {
 		const struct vt_report_unseen *u = &r->unseen[i];
 		struct json_object *row = element_of(list);
-		vt_json_text(row, "why", u->why < 3 ? why[u->why] : "?");
+		vt_json_text(row, "why", u->why <= VT_UNSEEN_ORDER ? why[u->why] : "?");
 		vt_json_bool(row, "mapped", u->appeared);
 		vt_json_text(row, "what", u->what);
 		vt_json_u64(row, "count", u->count);
@@ -156,6 +167,7 @@ void vt_report_print_json(FILE *out, const struct vt_report *r, size_t top)
 	add_head(o, r);
 	add_calls(o, r);
 	add_space(o, r);
+	add_roles(o, r);
 	add_sites(o, r, top);
 	add_unseen(o, r);
 	json_object_object_add(o, "placement", vt_placements_json(&r->placements));

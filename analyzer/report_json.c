@@ -93,6 +93,19 @@ struct json_object *vt_json_site(const struct vt_site *site)
 	return o;
 }
 
+void vt_json_role(struct json_object *o, const struct vt_mapping_role *role)
+{
+	if (role->use == VT_USE_UNKNOWN)
+		return;
+	vt_json_text(o, "role", vt_use_name(role->use));
+	if (role->name)
+		vt_json_text(o, "role_name", role->name);
+	if (role->tid)
+		vt_json_u64(o, "role_tid", role->tid);
+	if (role->ended)
+		vt_json_bool(o, "role_ended", true);
+}
+
 void vt_json_print(FILE *out, struct json_object *o)
 {
 	fprintf(out, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));

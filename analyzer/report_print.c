@@ -261,6 +261,22 @@ static void print_space(const struct page *p)
 			r->own_vmas == 1 ? "" : "s");
 }
 
+/* What the memory that is mapped at the end is for. */
+static void print_roles(const struct page *p)
+{
+	char buf[VT_UNIT_TEXT];
+	heading(p, "Roles at the end");
+	fprintf(p->out, "%s  %-17s%12s%14s%s\n", p->style.faint, "", "bytes", "mappings",
+		p->style.off);
+	for (size_t i = 0; i < VT_USE_COUNT && p->r->roles[i].bytes; i++) {
+		const struct vt_report_role *role = &p->r->roles[i];
+		fprintf(p->out, "  %-17s", vt_use_name((enum vt_use)role->use));
+		cell(p, vt_format_size(buf, role->bytes), -12);
+		cell(p, vt_format_count(buf, role->mappings), -14);
+		fputc('\n', p->out);
+	}
+}
+
 /* Where the call site begins in its tables. */
 #define SITE_COLUMN 31
 
@@ -416,6 +432,7 @@ void vt_report_print(FILE *out, const struct vt_report *r, size_t top)
 	print_head(&p);
 	print_calls(&p);
 	print_space(&p);
+	print_roles(&p);
 	print_sites(&p, "Top call sites by bytes still mapped at the end", "bytes", "mappings",
 		    VT_BY_BYTES);
 	print_sites(&p, "Top call sites by calls", "calls", "call", VT_BY_CALLS);

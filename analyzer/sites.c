@@ -166,6 +166,25 @@ size_t vt_stack_frames(struct vt_sites *s, const struct vt_replay *r, const stru
 	return n;
 }
 
+size_t vt_runtime_frames(struct vt_sites *s, const struct vt_replay *r, const struct vt_event *e,
+			 struct vt_frame_text *out, size_t max)
+{
+	const struct vt_stack_def *stack = stack_of(r, e);
+	const struct vt_module *m;
+	size_t n = 0;
+	if (!stack)
+		return 0;
+	vt_code_refresh(&s->code, r);
+	for (uint32_t i = 0; i < stack->n && n < max; i++) {
+		uint64_t addr = call_address(e, i, stack->pc[i]), offset;
+		uint32_t file;
+		if (vt_code_locate(&s->code, r, addr, &file, &offset)->role == VT_MODULE_PLAIN)
+			break;
+		n += frames_of_pc(s, r, i, stack->pc[i], addr, out + n, max - n, &m);
+	}
+	return n;
+}
+
 /* The site of one call instruction, made when new. */
 static struct vt_site *site_at(struct vt_sites *s, const struct vt_module *m,
 			       const struct vt_frame_text *frame, const struct vt_frame_text *outer,
@@ -185,8 +204,7 @@ static struct vt_site *site_at(struct vt_sites *s, const struct vt_module *m,
 	return &e->site;
 }
 
-/* A runtime function as its callers know it. */
-static const char *public_name(const char *function)
+const char *vt_public_name(const char *function)
 {
 	static const char *const prefixes[] = { "__GI_", "__libc_", "__", "_" };
 	static const char *const versioned[] = { "pthread_create_2_1",     "pthread_create",
@@ -246,7 +264,7 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 		if (m->role == VT_MODULE_RECORDER)
 			continue;
 		if (!is_runtime(m, function) && !is_entry(function))
-			return site_at(s, m, &f[0], &f[n - 1], public_name(via));
+			return site_at(s, m, &f[0], &f[n - 1], vt_public_name(via));
 		via = function;
 		if (outermost && is_entry(function))
 			continue;

@@ -62,6 +62,16 @@ size_t vt_stack_frames(struct vt_sites *s, const struct vt_replay *r, const stru
 		       struct vt_frame_text *out, size_t max);
 
 /*
+ * The frames of e's stack before the first one outside libvmtrail, libc and the loader. Cheaper
+ * than vt_stack_frames, which names the program's functions, too.
+ */
+size_t vt_runtime_frames(struct vt_sites *s, const struct vt_replay *r, const struct vt_event *e,
+			 struct vt_frame_text *out, size_t max);
+
+/* A runtime function as its callers know it: "malloc" for "__GI___libc_malloc". NULL for NULL. */
+const char *vt_public_name(const char *function);
+
+/*
  * Print e's stack, one frame a line, each line after indent:
  *   #0  grow+0x12      heap.c:88   (libfoo.so)
  * Frames of libvmtrail at the top are left out. Prints nothing when no stack was recorded.

@@ -31,7 +31,8 @@ struct vt_file_def {
 
 struct vt_thread_def {
 	uint32_t tid;
-	char *name; /* the last one */
+	char *name;   /* the last one */
+	uint64_t tls; /* an address in its thread-local storage, 0: not known */
 };
 
 /* A code address that the trace itself names. */
@@ -136,5 +137,7 @@ const struct vt_symbol_def *vt_trace_symbol(const struct vt_trace *t, uint64_t p
 
 /* The thread's name, "" when not known. */
 const char *vt_trace_thread_name(const struct vt_trace *t, uint32_t tid);
+/* The thread's definition, NULL: none. */
+const struct vt_thread_def *vt_trace_thread(const struct vt_trace *t, uint32_t tid);
 
 #endif

@@ -161,7 +161,8 @@ static bool read_thread(struct vt_trace *t, struct vt_buf *in)
 	struct vt_thread_def *def = &t->threads[key->index];
 	free(def->name);
 	def->name = vt_strndup(name, len);
-	return true;
+	def->tls = in->p < in->end ? vt_get_varint(in) : 0;
+	return !in->bad;
 }
 
 static bool read_module(struct vt_trace *t, struct vt_buf *in)

@@ -281,10 +281,17 @@ uint64_t vt_trace_meta_u64(const struct vt_trace *t, const char *key, uint64_t f
 	return rest == s ? fallback : v;
 }
 
-const char *vt_trace_thread_name(const struct vt_trace *t, uint32_t tid)
+const struct vt_thread_def *vt_trace_thread(const struct vt_trace *t, uint32_t tid)
 {
 	struct vt_thread_key *key;
 
 	HASH_FIND(hh, vt_reader_of(t)->thread_keys, &tid, sizeof(tid), key);
-	return key ? t->threads[key->index].name : "";
+	return key ? &t->threads[key->index] : NULL;
+}
+
+const char *vt_trace_thread_name(const struct vt_trace *t, uint32_t tid)
+{
+	const struct vt_thread_def *def = vt_trace_thread(t, tid);
+
+	return def ? def->name : "";
 }

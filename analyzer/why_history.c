@@ -19,10 +19,17 @@ static const char *path_of(const struct vt_trace *t, uint32_t file)
 	return file && file < t->n_files ? t->files[file].path : NULL;
 }
 
-static struct vt_why_mapping mapping_of(const struct vt_trace *t, const struct vt_extent *x)
+static struct vt_why_mapping mapping_of(const struct vt_why *w, const struct vt_extent *x)
 {
-	return (struct vt_why_mapping){ x->birth,          x->start, x->end,
-					x->end - x->start, x->flags, path_of(t, x->file) };
+	return (struct vt_why_mapping){
+		.birth = x->birth,
+		.lo = x->start,
+		.hi = x->end,
+		.bytes = x->end - x->start,
+		.flags = x->flags,
+		.path = path_of(w->replay->trace, x->file),
+		.role = vt_role_of(w->roles, w->replay, x),
+	};
 }
 
 /* Add a piece that the event under way takes from a birth. */
@@ -40,7 +47,7 @@ static void add_piece(struct vt_why *w, const struct vt_extent *x, uint64_t star
 	}
 	w->pieces = vt_grow(w->pieces, w->n_pieces, &w->cap_pieces, sizeof(*w->pieces));
 	struct vt_why_mapping *p = &w->pieces[w->n_pieces++];
-	*p = mapping_of(w->replay->trace, x);
+	*p = mapping_of(w, x);
 	p->lo = start;
 	p->hi = end;
 	p->bytes = end - start;
@@ -98,7 +105,7 @@ static bool find_holder(const struct vt_why *w, const struct vt_event *e,
 		x = vt_model_find(&w->replay->model, lo);
 	if (!x || x->start >= hi)
 		return false;
-	*holder = mapping_of(w->replay->trace, x);
+	*holder = mapping_of(w, x);
 	return true;
 }
 
@@ -171,7 +178,7 @@ static bool find_mapping(const struct vt_why *w, struct vt_why_mapping *m)
 	const struct vt_extent *x = vt_model_find(&w->replay->model, w->page);
 	if (!x || x->start > w->page)
 		return false;
-	*m = mapping_of(w->replay->trace, x);
+	*m = mapping_of(w, x);
 	return true;
 }
 
@@ -198,8 +205,10 @@ int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *a
 		return error;
 	w->page = w->addr & ~(VT_PAGE_SIZE - 1);
 	w->at_end = at->kind == VT_WHEN_END;
+	w->trace = t;
 	w->replay = &r;
 	w->sites = vt_sites_new();
+	w->roles = vt_roles_new(w->sites);
 	r.model.observe = observe;
 	r.model.observe_ctx = w;
 	while (!begun || w->last_seq < last) {
@@ -207,6 +216,7 @@ int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *a
 		if (type == VT_ITEM_END)
 			break;
 		vt_sites_follow(w->sites, &r, &item);
+		vt_roles_follow(w->roles, &r, &item);
 		if (!begun)
 			w->had_start = find_mapping(w, &w->start);
 		begun = true;
@@ -227,6 +237,7 @@ void vt_why_free(struct vt_why *w)
 		free(w->entries[i].frames);
 	free(w->entries);
 	free(w->pieces);
+	vt_roles_free(w->roles);
 	vt_sites_free(w->sites);
 }
 

@@ -8,7 +8,7 @@
 #ifndef VMTRAIL_ANALYZER_WHY_HISTORY_H
 #define VMTRAIL_ANALYZER_WHY_HISTORY_H
 
-#include "sites.h"
+#include "role.h"
 #include "units.h"
 
 /* What an event did to the page: bits of vt_why_entry.what. One for each enum vt_piece_fate, then
@@ -27,6 +27,7 @@ struct vt_why_mapping {
 	uint64_t bytes;   /* affected in all */
 	uint32_t flags;   /* VT_VM() */
 	const char *path; /* of the file, NULL: anonymous */
+	struct vt_mapping_role role;
 };
 
 /* One event that had to do with the page. */
@@ -61,8 +62,10 @@ struct vt_why {
 	size_t n_pieces, cap_pieces;
 	uint32_t pending; /* what */
 	uint64_t pending_victim;
+	const struct vt_trace *trace;
 	struct vt_replay *replay;
 	struct vt_sites *sites;
+	struct vt_roles *roles;
 };
 
 /* Replay the trace up to a moment and collect what happened to the page of w->addr. 0 or -ENOMEM.

@@ -37,6 +37,7 @@ static struct json_object *mapping(const struct vt_why_mapping *m)
 	vt_json_u64(o, "bytes", m->bytes);
 	vt_json_text(o, "perms", perms);
 	vt_json_text(o, "path", m->path);
+	vt_json_role(o, &m->role);
 	return o;
 }
 

@@ -51,6 +51,14 @@ static void add_mapping(struct vt_text *t, uint64_t birth)
 		vt_text_add(t, "a mapping from before the recording");
 }
 
+/* " (malloc block)": what the mapping is for, where that is known. */
+static void add_role(struct vt_text *t, const struct vt_why *w, const struct vt_mapping_role *role)
+{
+	char text[VT_ROLE_TEXT];
+	if (*vt_role_text(role, w->trace, text))
+		vt_text_add(t, " (%s)", text);
+}
+
 /* Where its birth had placed a mapping, and how large; false: not part of this page's history. */
 static bool birth_range(const struct vt_why *w, uint64_t birth, uint64_t *lo, uint64_t *bytes)
 {
@@ -112,6 +120,7 @@ static void tell_clobber(struct sentences *s, const struct vt_why *w, const stru
 		vt_text_add(&t, "a part of");
 	vt_text_add(&t, " ");
 	add_mapping(&t, victim->birth);
+	add_role(&t, w, &victim->role);
 	if (!destructive && e->by_loader)
 		vt_text_add(&t, ", as the loader does when it lays out a library");
 	else if (!destructive)
@@ -215,6 +224,7 @@ static void tell_mapped(struct vt_text *t, const struct vt_why *w)
 	vt_text_add(t, "%c", m->flags & VT_VM(SHARED) ? 's' : 'p');
 	if (m->path && *m->path)
 		vt_text_add(t, " of %s", m->path);
+	add_role(t, w, &m->role);
 	if (m->birth)
 		vt_text_add(t, ", made by #%" PRIu64 ".", m->birth);
 	else

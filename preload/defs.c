@@ -60,6 +60,7 @@ static void define_thread(void *arg)
 	struct vt_buf b = { body, body + sizeof(body), false };
 	vt_put_varint(&b, t->tid);
 	vt_put_str(&b, name, strnlen(name, 16));
+	vt_put_varint(&b, (uint64_t)t);
 	vt_define(VT_DEF_THREAD, &b, body);
 	if (!t->pending)
 		t->pending = pending_record(t->tid);

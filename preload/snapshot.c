@@ -86,14 +86,6 @@ static uint32_t file_of(const struct area *a, uint32_t expected)
 	return vt_file_of_area(a->dev, a->ino, a->path, expected);
 }
 
-static bool own(uint64_t addr)
-{
-	for (uint32_t i = 0; i < vt.n_own; i++)
-		if (addr >= vt.own[i].lo && addr < vt.own[i].hi)
-			return true;
-	return false;
-}
-
 /* A difference at [lo, hi): enter it at once, or keep it for judging. */
 static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file, bool growth)
 {
@@ -113,9 +105,6 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 			  (a->prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
 			  (a->prot & PROT_EXEC ? VT_VM(EXEC) : 0) | (a->shared ? VT_VM(SHARED) : 0);
 		vt_model_put(&vt.model, &v, 0, 0);
-		struct vt_extent *x = vt_model_find(&vt.model, lo);
-		if (x)
-			x->own = own(lo);
 		return;
 	}
 	if (snap.n_diffs < MAX_DIFFS)
@@ -440,6 +429,8 @@ void vt_snapshot_adopt(void)
 {
 	begin(VT_SNAPSHOT_START, false, true);
 	vt_outside(read_all, NULL);
+	for (uint32_t i = 0; i < vt.n_own; i++)
+		vt_model_own(&vt.model, vt.own[i].lo, vt.own[i].hi);
 }
 
 /*

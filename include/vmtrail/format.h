@@ -123,7 +123,8 @@ struct vt_snapshot_head {
  *           defined before with the id reference (0, and shared 0: none); the pcs are return
  *           addresses except frame 0 of a FAULT
  *   FILE    id, enum vt_file_kind, dev (major << 20 | minor, as MKDEV), ino, str path
- *   THREAD  tid, str name (a later one for the same tid renames it)
+ *   THREAD  tid, str name (a later one for the same tid renames it), an address in its thread-local
+ *           storage, which lies on its stack but for the first thread's (older traces: none)
  *   MODULE  file id, str build-id (raw bytes)
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)
  *   SYMBOL  pc, str module's path, str function, offset of pc in it: for traces made from other

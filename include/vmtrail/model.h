@@ -298,6 +298,9 @@ int vt_model_forget(struct vt_model *m, uint64_t start, uint64_t end);
  */
 int vt_model_restore(struct vt_model *m, const struct vt_extent *x);
 
+/* Mark what [lo, hi) holds as the recorder's own; areas stay as they are. Returns 0 or -ENOMEM. */
+int vt_model_own(struct vt_model *m, uint64_t lo, uint64_t hi);
+
 /*
  * The model of a process becomes that of its forked child (dup_mmap): areas not copied are gone,
  * nothing is locked, and every touched area has an anon_vma chain of its own. Sets vt_model.forked.

@@ -50,6 +50,23 @@ static uint32_t child_label(struct vt_model *m, const struct vt_extent *x, uint3
 	return vt_anon_new_label(m) | VT_ANON_FORKED | (label & VT_ANON_TOUCHED);
 }
 
+int vt_model_own(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent *x;
+	while (lo < hi && (x = vt_model_find(m, lo)) && x->start < hi) {
+		if (x->start < lo) {
+			if (vt_cut(m, x, lo))
+				return -ENOMEM;
+			continue;
+		}
+		if (x->end > hi && vt_cut(m, x, hi))
+			return -ENOMEM;
+		x->own = true;
+		lo = x->end;
+	}
+	return 0;
+}
+
 int vt_model_become_child(struct vt_model *m)
 {
 	struct vt_effect fx = { 0 };

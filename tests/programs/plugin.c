@@ -7,6 +7,9 @@
 
 int plugin_call(int n);
 
+extern int plugin_bss[1 << 16];
+int plugin_bss[1 << 16];
+
 static int table[4096] = { 1, 2, 3 };
 static const int constants[1024] = { 3, 2, 1 };
 

@@ -55,6 +55,18 @@ static void the_observer_hears_nothing_of_a_snapshot(void **state)
 	assert_int_equal(s->fate_pages[VT_PIECE_BORN], 0);
 }
 
+static void what_is_the_recorders_stays_one_area_with_its_neighbours(void **state)
+{
+	struct stage *s = *state;
+	put(s, 0, 6, WR);
+	assert_int_equal(vt_model_own(&s->m, addr(2), addr(4)), 0);
+	shows(s, "wwwwww");
+	assert_false(vt_model_find(&s->m, addr(1))->own);
+	assert_true(vt_model_find(&s->m, addr(2))->own);
+	assert_true(vt_model_find(&s->m, addr(3))->own);
+	assert_false(vt_model_find(&s->m, addr(4))->own);
+}
+
 /* maps shows neither the hidden flags nor where anonymous memory was mapped first. */
 static void what_maps_does_not_show_leaves_doubt(void **state)
 {
@@ -291,6 +303,7 @@ int main(void)
 		T(putting_replaces_what_was_there),
 		T(forgetting_leaves_a_hole),
 		T(the_observer_hears_nothing_of_a_snapshot),
+		T(what_is_the_recorders_stays_one_area_with_its_neighbours),
 		T(what_maps_does_not_show_leaves_doubt),
 		T(the_heap_is_known_well_enough_to_grow_without_doubt),
 		T(an_unseen_mapping_tells_what_it_replaced),
