@@ -9,8 +9,10 @@
 #include "call_text.h"
 #include "names.h"
 #include <linux/prctl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #define PR_SET_VMA_CALL 0x53564d41
@@ -43,6 +45,7 @@ static const char *const arg_names[VT_KIND_COUNT][VT_MAX_ARGS] = {
 	[VT_UNSEEN_MAP] = { "addr", "length", "prot", "flags", "offset" },
 	[VT_UNSEEN_UNMAP] = { "addr", "length" },
 	[VT_FAULT] = { "addr", "signo", "code" },
+	[VT_IOCTL] = { "fd", "request", "addr", "length", "mode" },
 };
 
 const char *vt_arg_name(uint8_t kind, int i)
@@ -117,8 +120,17 @@ static void shmat_args(struct vt_text *t, const struct vt_event *e)
 	args(t, e, 3);
 }
 
+/* A string as strace quotes it. */
+static void quoted(struct vt_text *t, const char *s)
+{
+	vt_text_add(t, "\"");
+	for (; *s; s++)
+		vt_text_add(t, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	vt_text_add(t, "\"");
+}
+
 /* strace knows which prctl has how many arguments, and which are numbers. */
-static void prctl_args(struct vt_text *t, const struct vt_event *e)
+static void prctl_args(struct vt_text *t, const struct vt_event *e, const char *name)
 {
 	args(t, e, 1);
 	if (e->a[0] == PR_SET_MM || e->a[0] == PR_SET_VMA_CALL) {
@@ -132,7 +144,10 @@ static void prctl_args(struct vt_text *t, const struct vt_event *e)
 	vt_text_add(t, ", %#llx", (unsigned long long)e->a[2]);
 	if (e->a[0] == PR_SET_VMA_CALL && e->a[1] == 0) {
 		vt_text_add(t, ", %llu, ", (unsigned long long)e->a[3]);
-		vt_text_addr(t, e->a[4]);
+		if (name)
+			quoted(t, name);
+		else
+			vt_text_addr(t, e->a[4]);
 		return;
 	}
 	vt_text_add(t, ", %#llx, %#llx", (unsigned long long)e->a[3], (unsigned long long)e->a[4]);
@@ -168,6 +183,22 @@ static void clone_args(struct vt_text *t, const struct vt_event *e)
 	args(t, e, 1);
 }
 
+/* userfaultfd's: the structure that the program points to, as far as it goes in. */
+static void ioctl_args(struct vt_text *t, const struct vt_event *e)
+{
+	bool on = e->a[1] == UFFDIO_REGISTER;
+
+	vt_text_add(t, "%d, %s, {%sstart=", (int)e->a[0],
+		    on ? "UFFDIO_REGISTER" : "UFFDIO_UNREGISTER", on ? "range={" : "");
+	vt_text_add(t, "%#llx, len=%#llx}", (unsigned long long)e->a[2],
+		    (unsigned long long)e->a[3]);
+	if (!on)
+		return;
+	vt_text_add(t, ", mode=");
+	vt_text_arg(t, e, 4);
+	vt_text_add(t, "}");
+}
+
 static void execve_args(struct vt_text *t, const struct vt_event *e)
 {
 	(void)e;
@@ -176,7 +207,7 @@ static void execve_args(struct vt_text *t, const struct vt_event *e)
 
 /* Kinds whose arguments are not simply printed one after the other. */
 static void (*const special_args[VT_KIND_COUNT])(struct vt_text *, const struct vt_event *) = {
-	[VT_MREMAP] = mremap_args,       [VT_SHMAT] = shmat_args, [VT_PRCTL] = prctl_args,
+	[VT_MREMAP] = mremap_args,       [VT_SHMAT] = shmat_args, [VT_IOCTL] = ioctl_args,
 	[VT_SETRLIMIT] = setrlimit_args, [VT_CLONE] = clone_args, [VT_EXECVE] = execve_args,
 };
 
@@ -228,7 +259,7 @@ static void unseen(struct vt_text *t, const struct vt_event *e)
 	vt_text_add(t, "} /* %s */ ---", e->aux < sizeof(why) / sizeof(why[0]) ? why[e->aux] : "?");
 }
 
-void vt_text_call(struct vt_text *t, const struct vt_event *e)
+void vt_text_call(struct vt_text *t, const struct vt_event *e, const char *name)
 {
 	if (e->kind == VT_FAULT) {
 		fault(t, e);
@@ -242,7 +273,9 @@ void vt_text_call(struct vt_text *t, const struct vt_event *e)
 		vt_text_add(t, "prlimit64(");
 	else
 		vt_text_add(t, "%s(", vt_kinds[e->kind].name);
-	if (special_args[e->kind])
+	if (e->kind == VT_PRCTL)
+		prctl_args(t, e, name);
+	else if (special_args[e->kind])
 		special_args[e->kind](t, e);
 	else
 		args(t, e, VT_MAX_ARGS);

@@ -19,7 +19,7 @@ const char *vt_arg_name(uint8_t kind, int i);
 void vt_text_arg(struct vt_text *t, const struct vt_event *e, int i);
 
 /* Append "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)". */
-void vt_text_call(struct vt_text *t, const struct vt_event *e);
+void vt_text_call(struct vt_text *t, const struct vt_event *e, const char *name);
 
 /* Append what stands after "= ": "0x7f0000000000", "0", "-1 ENOMEM (Cannot allocate memory)". */
 void vt_text_result(struct vt_text *t, const struct vt_event *e);

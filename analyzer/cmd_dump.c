@@ -46,7 +46,7 @@ static bool is_wanted(const struct dump *d, const struct vt_event *e)
 static void call_text(const struct dump *d, struct vt_text *text, const struct vt_event *e)
 {
 	if (e->kind != VT_EXECVE || !e->file) {
-		vt_text_call(text, e);
+		vt_text_call(text, e, vt_event_name(d->trace, e));
 		return;
 	}
 	vt_text_add(text, "execve(\"");

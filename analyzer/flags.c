@@ -117,6 +117,11 @@ static const struct class classes[] = {
 				 { 0x2000000, "CLONE_NEWCGROUP" }, N(CLONE_NEWUTS), N(CLONE_NEWIPC),
 				 N(CLONE_NEWUSER), N(CLONE_NEWPID), N(CLONE_NEWNET), N(CLONE_IO)),
 			   NULL, "CLONE_???" },
+	[VT_ARG_UFFD] = { 0, NULL,
+			  TABLE({ 1, "UFFDIO_REGISTER_MODE_MISSING" },
+				{ 2, "UFFDIO_REGISTER_MODE_WP" },
+				{ 4, "UFFDIO_REGISTER_MODE_MINOR" }),
+			  "0", "UFFDIO_REGISTER_MODE_???" },
 };
 
 static const struct class mbind_mode = {

@@ -75,9 +75,13 @@ const char *vt_area_path(const struct vt_trace *t, const struct vt_area_names *n
 		[VT_SPECIAL_VDSO] = "[vdso]",
 		[VT_SPECIAL_VVAR] = "[vvar]",
 	};
-	const char *name = remembered(t, names, v);
+	const char *name = v->name ? vt_trace_area_name(t, v->name, v->file) : NULL;
 
 	if (name)
+		return name;
+	name = remembered(t, names, v);
+	/* where names are defined, an area without one has lost the one that was shown once */
+	if (name && !(t->n_names && !strncmp(name, "[anon", 5)))
 		return name;
 	if (v->file && v->file < t->n_files && t->files[v->file].path)
 		return t->files[v->file].path;

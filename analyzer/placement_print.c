@@ -20,7 +20,7 @@ static void print_miss(FILE *out, const struct vt_misplaced *m)
 {
 	char buf[VT_CALL_TEXT];
 	struct vt_text text = { buf, 0, sizeof(buf) };
-	vt_text_call(&text, &m->event);
+	vt_text_call(&text, &m->event, NULL);
 	fprintf(out, "  #%" PRIu64 " %s = 0x%" PRIx64 "\n", m->event.seq, buf,
 		(uint64_t)m->event.ret);
 	if (vt_is_error((int64_t)m->predicted.at))

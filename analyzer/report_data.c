@@ -23,7 +23,7 @@ static struct vt_report_site *row(struct vt_report *r, size_t index)
 /* The row of the site that an event came from. */
 static size_t row_of(struct vt_report *r, const struct vt_replay *replay, const struct vt_event *e)
 {
-	if (e->kind >= VT_UNSEEN_MAP)
+	if (!vt_kind_is_call(e->kind))
 		return VT_REPORT_UNSEEN;
 	const struct vt_site *site = vt_site_of(r->sites, replay, e);
 	if (!site)
@@ -118,7 +118,7 @@ static void take_event(struct vt_report *r, const struct vt_replay *replay,
 	r->events++;
 	if (e->flags & VT_EV_OWN)
 		r->own_events++;
-	else if (e->kind < VT_UNSEEN_MAP)
+	else if (vt_kind_is_call(e->kind))
 		count_call(r, e, site);
 	else if (e->kind != VT_FAULT)
 		count_unseen(r, e);

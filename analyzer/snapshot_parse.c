@@ -97,6 +97,7 @@ static const char *parse_line(struct vt_trace *t, struct vt_snapshot *s, size_t 
 	s->dev[i] = major << 20 | minor;
 	v->pgoff = offset >> VT_PAGE_SHIFT;
 	v->special = (uint8_t)vt_special_of(s->names[i]);
+	v->name = vt_defs_name_of_area(t, s->names[i]);
 	if (s->dev[i] || s->ino[i])
 		v->file =
 		    vt_defs_file_id(t, s->dev[i], s->ino[i], s->names[i], v->flags & VT_VM(SHARED));

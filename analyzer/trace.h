@@ -42,6 +42,11 @@ struct vt_symbol_def {
 	uint64_t offset;      /* of the address from the function's start, or else in the file */
 };
 
+struct vt_name_def {
+	char *name;               /* NULL: number not defined */
+	char *area, *shared_area; /* as maps shows it */
+};
+
 /* A "key value" line of the META or END frame or a NOTE. */
 struct vt_text_line {
 	char *key, *value;
@@ -91,6 +96,8 @@ struct vt_trace {
 	uint32_t n_files;
 	struct vt_thread_def *threads;
 	uint32_t n_threads;
+	struct vt_name_def *names; /* of anonymous memory, by number */
+	uint32_t n_names;
 	uint64_t size; /* bytes of trace data: header and frames (and live region, if any) */
 	bool closed;   /* ended properly */
 	char *damage;  /* NULL, or why the reading stopped early */
@@ -134,6 +141,12 @@ uint64_t vt_trace_meta_u64(const struct vt_trace *t, const char *key, uint64_t f
  * nothing.
  */
 const struct vt_symbol_def *vt_trace_symbol(const struct vt_trace *t, uint64_t pc);
+
+/* The name that a call gives anonymous memory; NULL: it gives none, or it is not known. */
+const char *vt_event_name(const struct vt_trace *t, const struct vt_event *e);
+
+/* How maps shows the name with a number, of shared memory or other; NULL: it is not known. */
+const char *vt_trace_area_name(const struct vt_trace *t, uint32_t number, bool shared);
 
 /* The thread's name, "" when not known. */
 const char *vt_trace_thread_name(const struct vt_trace *t, uint32_t tid);

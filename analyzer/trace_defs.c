@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "trace_internal.h"
+#include <vmtrail/abi.h>
 
 /* How far ids may run ahead of the definitions: a fork's child goes on with its parent's ids. */
 #define ID_HEADROOM (1u << 20)
@@ -274,12 +275,57 @@ const struct vt_symbol_def *vt_trace_symbol(const struct vt_trace *t, uint64_t p
 	return key ? &key->def : NULL;
 }
 
+static bool read_name(struct vt_trace *t, struct vt_buf *in)
+{
+	uint64_t number = vt_get_varint(in);
+	size_t len;
+	const uint8_t *text = vt_get_str(in, &len);
+
+	if (in->bad || !number || number > UINT16_MAX)
+		return false;
+	t->names = reserve_id(t->names, &t->n_names, &vt_reader_of(t)->cap_names, (uint32_t)number,
+			      sizeof(*t->names));
+	struct vt_name_def *def = &t->names[number];
+	if (def->name)
+		return true;
+	def->name = vt_strndup(text, len);
+	def->area = vt_format("[anon:%s]", def->name);
+	def->shared_area = vt_format("[anon_shmem:%s]", def->name);
+	return true;
+}
+
+const char *vt_trace_area_name(const struct vt_trace *t, uint32_t number, bool shared)
+{
+	if (number >= t->n_names)
+		return NULL;
+	return shared ? t->names[number].shared_area : t->names[number].area;
+}
+
+const char *vt_event_name(const struct vt_trace *t, const struct vt_event *e)
+{
+	bool named =
+	    e->kind == VT_PRCTL && e->a[0] == PR_SET_VMA && e->a[1] == PR_SET_VMA_ANON_NAME;
+
+	return named && e->a[4] < t->n_names ? t->names[e->a[4]].name : NULL;
+}
+
+/* The number of the name that a line of maps shows in brackets, 0: none that is defined. */
+uint16_t vt_defs_name_of_area(const struct vt_trace *t, const char *path)
+{
+	for (uint32_t i = 1; *path == '[' && i < t->n_names; i++)
+		if (t->names[i].name &&
+		    (!strcmp(t->names[i].area, path) || !strcmp(t->names[i].shared_area, path)))
+			return (uint16_t)i;
+	return 0;
+}
+
 bool vt_defs_read(struct vt_trace *t, struct vt_buf *in)
 {
 	static bool (*const read[])(struct vt_trace *, struct vt_buf *) = {
 		[VT_DEF_STACK] = read_stack,   [VT_DEF_FILE] = read_file,
 		[VT_DEF_THREAD] = read_thread, [VT_DEF_MODULE] = read_module,
 		[VT_DEF_NOTE] = read_note,     [VT_DEF_SYMBOL] = read_symbol,
+		[VT_DEF_NAME] = read_name,
 	};
 
 	while (in->p < in->end) {
@@ -364,6 +410,12 @@ void vt_defs_free(struct vt_trace *t)
 	}
 	for (uint32_t i = 0; i < t->n_threads; i++)
 		free(t->threads[i].name);
+	for (uint32_t i = 0; i < t->n_names; i++) {
+		free(t->names[i].name);
+		free(t->names[i].area);
+		free(t->names[i].shared_area);
+	}
+	free(t->names);
 	free(t->stacks);
 	free(t->files);
 	free(t->threads);

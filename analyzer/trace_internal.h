@@ -78,7 +78,7 @@ struct vt_reader {
 	struct vt_file_key *file_keys;
 	struct vt_thread_key *thread_keys;
 	struct vt_symbol_key *symbol_keys;
-	size_t cap_stacks, cap_files, cap_threads;
+	size_t cap_stacks, cap_files, cap_threads, cap_names;
 	size_t n_defs;
 
 	/* the live region: events after those in frames, and the journal they use */
@@ -156,6 +156,7 @@ void vt_lines_read(struct vt_lines *lines, const char *text, size_t n);
 /* The file id of what maps shows as dev, ino and path; a new one when no definition has it. */
 uint32_t vt_defs_file_id(struct vt_trace *t, uint64_t dev, uint64_t ino, const char *path,
 			 bool shared);
+uint16_t vt_defs_name_of_area(const struct vt_trace *t, const char *path);
 
 void vt_defs_free(struct vt_trace *t);
 

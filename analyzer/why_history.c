@@ -82,7 +82,7 @@ static bool asked_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
 static uint32_t asked_in_vain(const struct vt_why *w, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if (e->kind >= VT_UNSEEN_MAP || (e->flags & VT_EV_UNDONE) || !asked_range(e, &lo, &hi) ||
+	if (!vt_kind_is_call(e->kind) || (e->flags & VT_EV_UNDONE) || !asked_range(e, &lo, &hi) ||
 	    w->page < lo || w->page >= hi)
 		return 0;
 	if (vt_is_error(e->ret))

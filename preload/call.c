@@ -182,11 +182,15 @@ bool vt_call_under_way(uint64_t before)
 	return false;
 }
 
-/* A call as the program makes it; never read back from where a handler could have been. */
+/*
+ * A call as the program makes it; never read back from where a handler could have been. told: the
+ * event's arguments, where they are not the call's own.
+ */
 struct call {
 	uint8_t kind, flags;
 	uint32_t stack;
 	long nr, a[VT_MAX_ARGS];
+	const uint64_t *told;
 };
 
 static inline long make(const struct call *c)
@@ -253,7 +257,7 @@ static inline void stage(struct vt_pending *p, const struct call *c)
 	p->begin = vt_tick();
 	p->index = 0;
 	for (int i = 0; i < VT_MAX_ARGS; i++)
-		p->a[i] = (uint64_t)c->a[i];
+		p->a[i] = c->told ? c->told[i] : (uint64_t)c->a[i];
 	p->stack = c->stack;
 	p->file = 0;
 	p->flags = c->flags;
@@ -303,24 +307,20 @@ static __attribute__((noinline)) uint64_t enter_nested(struct vt_pending *p, con
 	return index;
 }
 
-/*
- * Make system call nr and record it as kind. Returns what the kernel returned. errno is left as
- * it was.
- */
-long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, long a3, long a4,
-	     long a5)
+static inline __attribute__((always_inline)) long record(const struct call *call)
 {
+	struct call c = *call;
 	if (vt_unlikely(!atomic_load_explicit(&vt.on, memory_order_acquire))) {
 		if (atomic_load_explicit(&vt.full, memory_order_acquire) &&
 		    atomic_load(vt.fork_guard))
 			atomic_fetch_add(&vt.header->lost, 1);
-		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
+		return make(&c);
 	}
 	int saved = errno;
 	if (vt_unlikely(!atomic_load_explicit(vt.fork_guard, memory_order_relaxed))) {
 		vt_after_fork();
 		if (!atomic_load(&vt.on))
-			return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
+			return make(&c);
 	}
 	struct vt_thread *t = vt_me();
 	if (vt_unlikely(!t->tid || t->name_stale))
@@ -328,18 +328,37 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, lo
 	struct vt_pending *p = t->pending;
 	if (vt_unlikely(!p)) {
 		atomic_fetch_add(&vt.header->lost, 1);
-		return vt_sys6(nr, a0, a1, a2, a3, a4, a5);
+		return make(&c);
 	}
 	vt_drain_for_room();
 	if (vt_unlikely(p->frame) && vt_abandoned(p->frame))
 		abandon(p);
-	uint32_t stack = vt_stack_id();
+	c.stack = vt_stack_id();
 
-	const struct call c = { kind, flags | t->flags, stack, nr, { a0, a1, a2, a3, a4, a5 } };
+	c.flags |= t->flags;
 	long ret;
 	uint64_t index = vt_likely(!p->frame) ? enter(p, &c, &ret) : enter_nested(p, &c, &ret);
 	vt_drain_if_due(index);
 	vt_snapshot_if_asked();
 	errno = saved;
 	return ret;
+}
+
+/*
+ * Make system call nr and record it as kind. Returns what the kernel returned. errno is left as
+ * it was.
+ */
+long vt_call(uint8_t kind, uint8_t flags, long nr, long a0, long a1, long a2, long a3, long a4,
+	     long a5)
+{
+	return record(&(struct call){ kind, flags, 0, nr, { a0, a1, a2, a3, a4, a5 }, NULL });
+}
+
+/* The same, for a call whose event holds other arguments than the call itself. */
+long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uint64_t *told)
+{
+	struct call c = { .kind = kind, .flags = flags, .nr = nr, .told = told };
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		c.a[i] = a[i];
+	return record(&c);
 }

@@ -43,6 +43,12 @@ uint64_t vt_ns_of_tick(uint64_t tick)
 	return at < 0 ? 0 : (uint64_t)at;
 }
 
+/* Numbers that are no int: an offset in pages, and the length of a node mask with its digest. */
+static bool is_wide(uint8_t kind, int i)
+{
+	return (kind == VT_REMAP_FILE_PAGES && i == 3) || (kind == VT_MBIND && i == 4);
+}
+
 /* Registers hold rubbish above an int: cut each argument to what the kernel reads. */
 static void normalise(struct vt_event *e)
 {
@@ -56,10 +62,12 @@ static void normalise(struct vt_event *e)
 		case VT_ARG_LEN:
 		case VT_ARG_OFF:
 		case VT_ARG_HEX:
+		case VT_ARG_UFFD:
 			break;
 		case VT_ARG_FD:
 		case VT_ARG_INT:
-			e->a[i] = (uint64_t)(int64_t)(int32_t)e->a[i];
+			if (!is_wide(e->kind, i))
+				e->a[i] = (uint64_t)(int64_t)(int32_t)e->a[i];
 			break;
 		default:
 			e->a[i] = (uint32_t)e->a[i];

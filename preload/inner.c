@@ -16,7 +16,6 @@
 #include "recorder.h"
 #include <fcntl.h>
 #include <link.h>
-#include <linux/prctl.h>
 #include <linux/seccomp.h>
 
 /*
@@ -25,6 +24,8 @@
  */
 #define NOT_RECORDED 255 /* ours, but with a treatment of its own */
 #define NEW_TASK     254 /* makes a task: thunk.S makes the call itself */
+#define INDIRECT     253 /* recorded otherwise than with its arguments: indirect.c */
+#define RAW_ONLY     252 /* likewise, and not looked for in the libraries */
 const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_mmap] = VT_MMAP + 1,
 	[SYS_munmap] = VT_MUNMAP + 1,
@@ -41,11 +42,15 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_mlockall] = VT_MLOCKALL + 1,
 	[SYS_munlockall] = VT_MUNLOCKALL + 1,
 	[SYS_msync] = VT_MSYNC + 1,
-	[SYS_mbind] = VT_MBIND + 1,
 	[SYS_pkey_mprotect] = VT_PKEY_MPROTECT + 1,
-	[462 /* mseal */] = VT_MSEAL + 1,
-	[SYS_personality] = VT_PERSONALITY + 1,
-	[SYS_prctl] = NOT_RECORDED,
+	[SYS_mseal] = VT_MSEAL + 1,
+	[SYS_mbind] = INDIRECT,
+	[SYS_personality] = INDIRECT,
+	[SYS_prctl] = INDIRECT,
+	[SYS_process_madvise] = INDIRECT,
+	[SYS_setrlimit] = INDIRECT,
+	[SYS_prlimit64] = INDIRECT,
+	[SYS_ioctl] = RAW_ONLY,
 	[SYS_seccomp] = NOT_RECORDED,
 	[SYS_execve] = NOT_RECORDED,
 	[SYS_execveat] = NOT_RECORDED,
@@ -57,17 +62,6 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_vfork] = NEW_TASK,
 #endif
 };
-
-static long prctl_call(uint8_t flags, long a, long b, long c, long d, long e, long f)
-{
-	if (a == PR_SET_VMA || a == PR_SET_MM)
-		return vt_call(VT_PRCTL, flags, SYS_prctl, a, b, c, d, e, f);
-	if (a == PR_SET_SECCOMP)
-		vt_before_sandbox(b == SECCOMP_MODE_STRICT, (const void *)c);
-	if (a == PR_SET_NAME)
-		vt_self.name_stale = true;
-	return vt_sys6(SYS_prctl, a, b, c, d, e, f);
-}
 
 /* libc's fork: a clone on its own stack, in memory that both sides have for themselves. */
 static long fork_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f)
@@ -85,13 +79,13 @@ static long fork_call(uint8_t flags, long nr, long a, long b, long c, long d, lo
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f)
 {
 	uint8_t known = vt_known[nr];
-	if (vt_likely(known < NEW_TASK))
+	if (vt_likely(known < RAW_ONLY))
 		return vt_call(known - 1, flags, nr, a, b, c, d, e, f);
 	if (known == NEW_TASK)
 		return fork_call(flags, nr, a, b, c, d, e, f);
+	if (known != NOT_RECORDED)
+		return vt_indirect_call(flags, nr, (const long[VT_MAX_ARGS]){ a, b, c, d, e, f });
 	switch (nr) {
-	case SYS_prctl:
-		return prctl_call(flags, a, b, c, d, e, f);
 	case SYS_seccomp:
 		if (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)
 			vt_before_sandbox(a == SECCOMP_SET_MODE_STRICT, (const void *)c);
@@ -206,7 +200,7 @@ static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, c
 	vt_text_str(&t, "+0x");
 	vt_text_hex(&t, (uint64_t)at - l->base);
 	vt_text_str(&t, " ");
-	if (vt_known[nr] < NEW_TASK) {
+	if (vt_known[nr] < RAW_ONLY) {
 		vt_text_str(&t, vt_kinds[vt_known[nr] - 1].name);
 	} else {
 		vt_text_str(&t, "system call ");
@@ -258,7 +252,7 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 {
 	uint32_t nr;
 	memcpy(&nr, fn + i + 1, sizeof(nr));
-	if (nr >= sizeof(vt_known) || !vt_known[nr])
+	if (nr >= sizeof(vt_known) || !vt_known[nr] || vt_known[nr] == RAW_ONLY)
 		return;
 	/* What is known of clone's stack ends before its system call, and so does its entry. */
 	if (vt_known[nr] != NEW_TASK && i + SITE_LEN > len)

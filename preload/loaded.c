@@ -39,18 +39,28 @@ bool vt_readable(const void *addr)
 	return vt_sys4(SYS_rt_sigprocmask, ~0, (uint64_t)addr & ~7ull, 0, 8) != -EFAULT;
 }
 
-/* Copy what may vanish meanwhile. In a sandbox, where no other system call is sure to be allowed,
- * by a look before. */
-static bool copy(void *to, const void *from, size_t n)
+/*
+ * Copy what may not be there, or may vanish meanwhile. In a sandbox, and where the system call is
+ * not to be had, by a look before. False where it cannot be read.
+ */
+bool vt_peek(void *to, const void *from, size_t n)
 {
-	if (!vt.sandboxed) {
+	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed)) {
 		struct iovec local = { to, n }, remote = { (void *)from, n };
-		return vt_sys6(SYS_process_vm_readv, (long)vt_sys0(SYS_getpid), (long)&local, 1,
-			       (long)&remote, 1, 0) == (long)n;
+		long ret = vt_sys6(SYS_process_vm_readv, (long)vt_sys0(SYS_getpid), (long)&local, 1,
+				   (long)&remote, 1, 0);
+		if (ret != -EPERM && ret != -ENOSYS)
+			return ret == (long)n;
 	}
-	if (!vt_readable(from) || !vt_readable((const char *)from + n - 1))
-		return false;
-	memcpy(to, from, n);
+	for (size_t done = 0; done < n;) {
+		uintptr_t at = (uintptr_t)from + done;
+		size_t piece = VT_PAGE_SIZE - (at & (VT_PAGE_SIZE - 1));
+		if (!vt_readable((const void *)at))
+			return false;
+		piece = piece < n - done ? piece : n - done;
+		memcpy((char *)to + done, (const void *)at, piece);
+		done += piece;
+	}
 	return true;
 }
 
@@ -59,7 +69,7 @@ static bool covers(const struct dl_phdr_info *info, uint64_t addr)
 {
 	for (size_t i = 0; i < info->dlpi_phnum; i++) {
 		ElfW(Phdr) ph;
-		if (copy(&ph, &info->dlpi_phdr[i], sizeof(ph)) && ph.p_type == PT_LOAD &&
+		if (vt_peek(&ph, &info->dlpi_phdr[i], sizeof(ph)) && ph.p_type == PT_LOAD &&
 		    addr - info->dlpi_addr - ph.p_vaddr < ph.p_memsz)
 			return true;
 	}
@@ -93,12 +103,13 @@ static bool find_in_list(uint64_t addr, struct dl_phdr_info *info)
 {
 	struct link_map m, best = { 0 };
 	const struct link_map *next = _r_debug.r_map->l_next;
-	for (int i = 0; next && i < MAX_MODULES && copy(&m, next, sizeof(m)); i++, next = m.l_next)
+	for (int i = 0; next && i < MAX_MODULES && vt_peek(&m, next, sizeof(m));
+	     i++, next = m.l_next)
 		if (m.l_addr <= addr && m.l_addr > best.l_addr)
 			best = m;
 	const void *start = (const void *)best.l_addr;
 	ElfW(Ehdr) eh;
-	if (start && copy(&eh, start, sizeof(eh)) && library(&best, &eh, start, info) &&
+	if (start && vt_peek(&eh, start, sizeof(eh)) && library(&best, &eh, start, info) &&
 	    covers(info, addr))
 		return true;
 	program(info);

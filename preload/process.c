@@ -220,6 +220,7 @@ static void define_used(void)
 	for (struct vt_extent *x = vt_model_first(&vt.model); x; x = vt_extent_next(x)) {
 		vt_stack_define(x->stack);
 		vt_file_define(x->file);
+		vt_name_define(x->name);
 	}
 }
 

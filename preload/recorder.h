@@ -180,6 +180,7 @@ void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret);
 
 /* call.c - the one path of a recorded call. */
 long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
+long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uint64_t *told);
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
 bool vt_call_under_way(uint64_t before);
@@ -195,6 +196,17 @@ bool vt_loaded_find(const void *addr, struct dl_phdr_info *info);
  * address before it finds that the operation asked for does not exist.
  */
 bool vt_readable(const void *addr);
+bool vt_peek(void *to, const void *from, size_t n);
+
+/* indirect.c - calls whose event holds more than their arguments. */
+long vt_setrlimit(int resource, const void *new);
+long vt_ioctl(uint8_t flags, long fd, long request, long arg);
+long vt_indirect_call(uint8_t flags, long nr, const long *a);
+
+/* names.c - names of anonymous memory. */
+uint32_t vt_name_at(const char *from);
+uint32_t vt_name_of_area(const char *path);
+void vt_name_define(uint32_t id);
 
 /* stack.c */
 bool vt_abandoned(const void *frame);
@@ -269,7 +281,6 @@ long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e);
 
 /* task.c - fork, vfork, clone. */
 struct vt_thread *vt_borrower(void);
-bool vt_peek(void *to, const void *from, size_t n);
 void vt_task_begin(uint8_t how, long nr, long a0);
 void vt_task_child(void);
 void vt_task_end(uint8_t how, long nr, long a0, long ret);

@@ -95,7 +95,7 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 	return ret;
 }
 
-/* An event that is no memory call, and over: fork, a limit. */
+/* An event that is over when it is told: a fork, one of several ranges of one call. */
 void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
 {
 	uint64_t index;

@@ -100,6 +100,7 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 	if (snap.adopt) {
 		struct vt_vma v = { .start = lo, .end = hi, .pgoff = pgoff, .file = file };
 		v.special = a->special;
+		v.name = (uint16_t)vt_name_of_area(a->path);
 		v.undetermined = lo != a->start || hi != a->end;
 		v.flags = (a->prot & PROT_READ ? VT_VM(READ) : 0) |
 			  (a->prot & PROT_WRITE ? VT_VM(WRITE) : 0) |

@@ -70,22 +70,6 @@ struct vt_thread *vt_borrower(void)
 	return b ? &b->thread : &vt_self;
 }
 
-/*
- * Copy memory of the program that may not be there; false when it is not, or when a filter forbids
- * the call that finds out.
- */
-bool vt_peek(void *to, const void *from, size_t n)
-{
-	struct {
-		const void *base;
-		size_t len;
-	} local = { to, n }, remote = { from, n };
-	if (atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
-		return false;
-	return vt_sys6(SYS_process_vm_readv, vt_sys0(SYS_getpid), (long)&local, 1, (long)&remote, 1,
-		       0) == (long)n;
-}
-
 /* The flags of a call that makes a task, a0 its first argument; CLONE_THREAD when not known. */
 static uint64_t flags_of(uint8_t how, long nr, long a0)
 {

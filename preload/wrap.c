@@ -10,12 +10,17 @@
 #include "recorder.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -106,6 +111,18 @@ EXPORT int shmdt(const void *addr)
 	return (int)result(vt_call(VT_SHMDT, 0, SYS_shmdt, (long)addr, 0, 0, 0, 0, 0));
 }
 
+/*
+ * A cancellation point, as libc's is: while the call is made, the thread may be cancelled at once.
+ */
+EXPORT int msync(void *addr, size_t len, int flags)
+{
+	int type;
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	long ret = vt_call(VT_MSYNC, 0, SYS_msync, (long)addr, (long)len, flags, 0, 0, 0);
+	pthread_setcanceltype(type, &type);
+	return (int)result(ret);
+}
+
 EXPORT int mlock(const void *addr, size_t len)
 {
 	return (int)result(vt_call(VT_MLOCK, 0, SYS_mlock, (long)addr, (long)len, 0, 0, 0, 0));
@@ -160,40 +177,63 @@ EXPORT void *sbrk(intptr_t increment)
 	return brk((void *)wanted) < 0 ? (void *)-1 : (void *)old;
 }
 
-/* Limits that the model follows are entered with what they became. */
-static long limit(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old)
+/* A call that indirect.c enters. */
+static long indirect(long nr, long a, long b, long c, long d, long e)
 {
-	long ret = vt_sys4(SYS_prlimit64, pid, resource, new, old);
-	bool ours = resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK ||
-		    resource == RLIMIT_MEMLOCK;
-	if (new &&ours && !ret && (!pid || pid == (pid_t)vt_sys0(SYS_getpid)))
-		vt_push(VT_SETRLIMIT, 0,
-			(uint64_t[VT_MAX_ARGS]){ (uint64_t)resource, new->rlim_cur, new->rlim_max,
-						 pid != 0 },
-			ret);
-	return result(ret);
+	return result(vt_indirect_call(0, nr, (const long[VT_MAX_ARGS]){ a, b, c, d, e, 0 }));
 }
 
 EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *new)
 {
-	return (int)limit(0, (int)resource, new, NULL);
+	return (int)result(vt_setrlimit((int)resource, new));
 }
 
 EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *new)
 {
-	return (int)limit(0, (int)resource, (const struct rlimit *)new, NULL);
+	return (int)result(vt_setrlimit((int)resource, new));
 }
 
 EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
 		   struct rlimit *old)
 {
-	return (int)limit(pid, (int)resource, new, old);
+	return (int)indirect(SYS_prlimit64, pid, (int)resource, (long)new, (long)old, 0);
 }
 
 EXPORT int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rlimit64 *new,
 		     struct rlimit64 *old)
 {
-	return (int)limit(pid, (int)resource, (const struct rlimit *)new, (struct rlimit *)old);
+	return (int)indirect(SYS_prlimit64, pid, (int)resource, (long)new, (long)old, 0);
+}
+
+EXPORT int prctl(int option, ...)
+{
+	va_list ap;
+	long a[4];
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	return (int)indirect(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+}
+
+EXPORT int personality(unsigned long persona)
+{
+	return (int)indirect(SYS_personality, (long)persona, 0, 0, 0, 0);
+}
+
+EXPORT ssize_t process_madvise(int pidfd, const struct iovec *v, size_t n, int advice,
+			       unsigned flags)
+{
+	return indirect(SYS_process_madvise, pidfd, (long)v, (long)n, advice, (long)flags);
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	va_start(ap, request);
+	long arg = va_arg(ap, long);
+	va_end(ap);
+	return (int)result(vt_ioctl(0, fd, (long)request, arg));
 }
 
 /* stack.c must know when it runs on an alternate stack. */

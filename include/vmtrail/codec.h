@@ -408,7 +408,7 @@ vt_codec_extent(struct vt_buf *b, bool put, struct vt_extent *x, uint64_t *prev_
 		v[6] = x->stack;
 		v[7] = (uint64_t)x->policy << 16 | x->name;
 		v[8] = (uint64_t)x->boundary << 8 | x->pkey;
-		v[9] = (uint64_t)x->own << 8 | x->special;
+		v[9] = (uint64_t)x->uffd << 16 | (uint64_t)x->own << 8 | x->special;
 	}
 	for (int i = 0; i < 10; i++)
 		vt_codec_u(b, put, &v[i]);
@@ -427,7 +427,8 @@ vt_codec_extent(struct vt_buf *b, bool put, struct vt_extent *x, uint64_t *prev_
 		x->name = (uint16_t)v[7];
 		x->boundary = (uint8_t)(v[8] >> 8);
 		x->pkey = (uint8_t)v[8];
-		x->own = (uint8_t)(v[9] >> 8);
+		x->uffd = v[9] >> 16 & 127;
+		x->own = v[9] >> 8 & 1;
 		x->special = (uint8_t)v[9];
 	}
 	*prev_end = x->end;

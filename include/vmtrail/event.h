@@ -18,7 +18,8 @@
 /*
  * Class of an argument: how it is packed by the codec and how it is printed.
  *   ADDR  an address               LEN   a length or size in bytes     OFF  a file offset in bytes
- *   PROT MFLAGS ADVICE REMAP MSYNC SHMFL MLOCK2 MCL PRCTL RLIMIT PERSONA CLONE  symbolic small sets
+ *   PROT MFLAGS ADVICE REMAP MSYNC SHMFL MLOCK2 MCL PRCTL RLIMIT PERSONA CLONE UFFD  small sets,
+ *         symbolic
  *   FD    a descriptor, signed     INT   signed decimal                HEX  anything else
  */
 enum vt_arg_class {
@@ -41,11 +42,12 @@ enum vt_arg_class {
 	VT_ARG_FD,
 	VT_ARG_INT,
 	VT_ARG_HEX,
+	VT_ARG_UFFD,
 };
 
 /*
  * X(ENUM, name as strace prints it, class of each argument). Values are part of the trace format:
- * append only. Calls come first; what the recorder itself has to say stands from UNSEEN_MAP on.
+ * append only. Kinds from UNSEEN_MAP on carry vt_event.aux; see vt_kind_is_call.
  *
  * shmat's a[3] is the segment's length in bytes as shmctl(IPC_STAT) tells it (0: not known).
  * unseen_map: the kernel holds [addr, addr+len) with attributes that no recorded call explains:
@@ -56,6 +58,12 @@ enum vt_arg_class {
  *   as undone, the last event of the trace. exit: a[0] status. fault: a[0] address, a[1] signal,
  * a[2] si_code. setrlimit: a[0] resource, a[1] soft, a[2] hard (prlimit on oneself is recorded as
  * the same kind with a[3] = 1).
+ * ioctl: a[1] is UFFDIO_REGISTER or UFFDIO_UNREGISTER, a[2] and a[3] the range, a[4] the mode.
+ * mbind: a[3] is the first word of the node mask; where more words follow that are not empty, the
+ *   upper half of a[4] is a digest of them.
+ * prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): a[4] is the number of a NAME definition; 0 takes the
+ *   name away, and what is above UINT16_MAX is the address of a name that could not be read.
+ * process_madvise: one event for each range; ret is how much of it was done, or the error.
  */
 #define VT_KINDS(X)                                                                                \
 	X(MMAP, "mmap", ADDR, LEN, PROT, MFLAGS, FD, OFF)                                          \
@@ -87,7 +95,8 @@ enum vt_arg_class {
 	X(EXIT, "exit_group", INT, NONE, NONE, NONE, NONE, NONE)                                   \
 	X(UNSEEN_MAP, "unseen_map", ADDR, LEN, PROT, MFLAGS, OFF, NONE)                            \
 	X(UNSEEN_UNMAP, "unseen_unmap", ADDR, LEN, NONE, NONE, NONE, NONE)                         \
-	X(FAULT, "fault", ADDR, INT, INT, NONE, NONE, NONE)
+	X(FAULT, "fault", ADDR, INT, INT, NONE, NONE, NONE)                                        \
+	X(IOCTL, "ioctl", FD, HEX, ADDR, LEN, UFFD, NONE)
 
 enum vt_kind {
 #define VT_KIND_ENUM(e, ...) VT_##e,
@@ -165,6 +174,12 @@ enum vt_file_kind {
 	VT_FILE_DEVICE,   /* any other character device: rules of its driver */
 	VT_FILE_SPECIAL,  /* [vdso], [vvar], [vsyscall] and the like: name in path */
 };
+
+/* Whether a kind is a call of the program, and not what the recorder has to say. */
+static inline bool vt_kind_is_call(uint8_t kind)
+{
+	return kind < VT_UNSEEN_MAP || kind == VT_IOCTL;
+}
 
 /*
  * How events are ordered. An event that gives memory up takes its place before the system call, any

@@ -126,6 +126,7 @@ struct vt_snapshot_head {
  *   THREAD  tid, str name (a later one for the same tid renames it), an address in its thread-local
  *           storage, which lies on its stack but for the first thread's (older traces: none)
  *   MODULE  file id, str build-id (raw bytes)
+ *   NAME    number, str text: a name of anonymous memory (PR_SET_VMA_ANON_NAME)
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)
  *   SYMBOL  pc, str module's path, str function, offset of pc in it: for traces made from other
  *           tools' logs, where code has a name but no place in memory; the pcs are made up
@@ -138,6 +139,7 @@ enum vt_def_type {
 	VT_DEF_MODULE,
 	VT_DEF_NOTE,
 	VT_DEF_SYMBOL,
+	VT_DEF_NAME,
 };
 
 #define VT_MAX_STACK 64

@@ -85,11 +85,12 @@ struct vt_extent {
 	uint32_t identity;    /* whose unknowns it shares: open file, hidden flags; model's own */
 	uint32_t gap;         /* unmapped pages right before it; UINT32_MAX: more than fit */
 	uint16_t policy;      /* memory policy id, 0: the default */
-	uint16_t name;        /* PR_SET_VMA name id, 0: none */
+	uint16_t name;        /* number of a NAME definition, 0: none */
 	uint8_t boundary;     /* enum vt_boundary with the extent before it */
 	uint8_t pkey;
-	uint8_t own;     /* belongs to the recorder */
-	uint8_t special; /* enum vt_special */
+	uint8_t own : 1;  /* belongs to the recorder */
+	uint8_t uffd : 7; /* which userfaultfd it is registered with, 0: none; model's own */
+	uint8_t special;  /* enum vt_special */
 };
 
 /* What the kernel prints in brackets, known from the snapshot's path. */
@@ -113,6 +114,7 @@ struct vt_vma {
 	uint32_t flags;       /* READ WRITE EXEC SHARED from maps; more where smaps was read */
 	uint32_t file;        /* file id, 0: anonymous */
 	uint8_t special;      /* enum vt_special */
+	uint16_t name;        /* number of a NAME definition, 0: none */
 	uint8_t undetermined; /* of the boundary with the area before; for vt_model_put: of both */
 };
 
@@ -362,6 +364,7 @@ static inline struct vt_vma vt_extent_vma(const struct vt_extent *x)
 				.pgoff = x->pgoff,
 				.flags = x->flags,
 				.file = x->file,
+				.name = x->name,
 				.special = x->special };
 }
 

@@ -95,13 +95,30 @@ static uint64_t refused_from(const struct vt_model *m, uint64_t lo, uint64_t hi,
 	return hi;
 }
 
-/* Where a failed call ended: there, or where a huge page would have been cut. */
-static uint64_t stopped_at(struct vt_model *m, uint64_t lo, uint64_t hi, const struct advice *v)
+/*
+ * Where the call ended: at an area that refuses, or where a huge page would have been cut; holes
+ * are passed over. Of a vector's last range process_madvise says only that it was not done (0).
+ */
+static uint64_t end_of_walk(struct vt_apply *a, uint64_t lo, uint64_t hi, const struct advice *v)
 {
+	struct vt_model *m = a->m;
+	int64_t ret = a->ev->ret;
+	bool vector = a->ev->kind == VT_PROCESS_MADVISE;
+	bool hole = vt_hole_in(m, lo, hi) < hi;
+	if (vector ? ret > 0 : !ret)
+		return vector ? vt_min(hi, lo + vt_page_up((uint64_t)ret)) : hi;
+	if (ret == -ENOMEM && hole)
+		return hi;
 	uint64_t at = refused_from(m, lo, hi, v);
 	if (v->set | v->clear)
 		at = vt_min(at, vt_huge_cut(m, lo, hi));
-	return at < hi ? at : lo;
+	if (at < hi)
+		return at;
+	if (ret)
+		return lo;
+	if (!hole)
+		a->fx->contradiction |= VT_CONTRA_OPEN;
+	return hole ? hi : lo;
 }
 
 /*
@@ -134,12 +151,7 @@ int vt_apply_madvise(struct vt_apply *a)
 	const struct advice *v = &advices[which];
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	if (ev->kind == VT_PROCESS_MADVISE && ev->ret > 0)
-		hi = vt_min(hi, lo + vt_page_up((uint64_t)ev->ret));
-	else if (ev->ret == -ENOMEM && vt_hole_in(m, lo, hi) < hi)
-		; /* holes were passed over, the rest was done */
-	else if (ev->ret)
-		hi = stopped_at(m, lo, hi, v);
+	hi = end_of_walk(a, lo, hi, v);
 	if (hi == lo)
 		return 0;
 	if (v->discards)

@@ -58,6 +58,9 @@ bool vt_anon_touchable(const struct vt_model *m, const struct vt_extent *x)
 	/* a fault anywhere below a stack prepares one before it looks how far (expand_downwards) */
 	if (x->flags & (VT_VM(WRITE) | VT_VM(GROWSDOWN)))
 		return true;
+	/* a userfaultfd's handler fills pages whatever the protection (mfill_atomic) */
+	if (x->flags & VT_VM_UFFD)
+		return true;
 	/* a read fault on a huge page prepares an anon_vma, too (do_huge_pmd_anonymous_page) */
 	bool huge =
 	    x->flags & VT_VM(HUGEPAGE) || (m->config.thp_always && !(x->flags & VT_VM(NOHUGEPAGE)));

@@ -32,6 +32,7 @@ static const apply_fn rules[VT_KIND_COUNT] = {
 	[VT_PRCTL] = vt_apply_prctl,
 	[VT_SETRLIMIT] = vt_apply_setrlimit,
 	[VT_PERSONALITY] = vt_apply_personality,
+	[VT_IOCTL] = vt_apply_ioctl,
 	[VT_UNSEEN_MAP] = vt_apply_unseen_map,
 	[VT_UNSEEN_UNMAP] = vt_apply_unseen_unmap,
 };

@@ -217,22 +217,24 @@ static uint16_t small_id(uint64_t a, uint64_t b)
 
 /*
  * A policy's number: equal mode and node mask give the same one; 0 is the default policy. mask: the
- * first word of the node mask. Of preferred nodes only the first counts; none means the local one.
+ * first word of the node mask; rest: a digest of the others. Of preferred nodes only the first
+ * counts; none means the local one.
  */
-static uint16_t policy_id(uint64_t mode, uint64_t mask)
+static uint16_t policy_id(uint64_t mode, uint64_t mask, uint64_t rest)
 {
 	if (mode == POLICY_PREFERRED) {
 		mask &= -mask;
-		mode = mask ? mode : POLICY_LOCAL;
+		rest = mask ? 0 : rest;
+		mode = mask | rest ? mode : POLICY_LOCAL;
 	}
-	return mode == POLICY_DEFAULT ? 0 : small_id(mode, mask);
+	return mode == POLICY_DEFAULT ? 0 : small_id(mode | rest << 32, mask);
 }
 
 int vt_apply_mbind(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
 	uint64_t lo = ev->a[0], hi = lo + vt_page_up(ev->a[1]);
-	uint16_t policy = policy_id(ev->a[2], ev->a[3]);
+	uint16_t policy = policy_id((uint32_t)ev->a[2], ev->a[3], ev->a[4] >> 32);
 	if (hi <= lo || (ev->ret && ev->ret != -EIO))
 		return 0;
 	a->fx->lo = lo;
@@ -280,16 +282,30 @@ static void set_name(struct vt_apply *a, const struct vt_extent *x, uint32_t ano
 		c->name = *(const uint16_t *)arg;
 }
 
-/* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name): the name is known by its address. */
+/* prctl(PR_SET_MM): where the heap begins and ends; a whole map of values is not told. */
+static void set_mm(struct vt_model *m, uint64_t what, uint64_t value)
+{
+	if (what == PR_SET_MM_START_BRK)
+		m->config.start_brk = value;
+	else if (what == PR_SET_MM_BRK)
+		m->config.brk = value;
+	else if (what == PR_SET_MM_MAP)
+		m->config.brk = 0;
+}
+
+/* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name): a name that has no number is an
+ * address. */
 int vt_apply_prctl(struct vt_apply *a)
 {
 	const struct vt_event *ev = a->ev;
-	uint64_t lo = ev->a[2], hi = lo + vt_page_up(ev->a[3]);
+	uint64_t lo = ev->a[2], hi = lo + vt_page_up(ev->a[3]), number = ev->a[4];
+	if (!ev->ret && ev->a[0] == PR_SET_MM)
+		set_mm(a->m, ev->a[1], ev->a[2]);
 	if (ev->ret || ev->a[0] != PR_SET_VMA || ev->a[1] != PR_SET_VMA_ANON_NAME || hi <= lo)
 		return 0;
 	a->fx->lo = lo;
 	a->fx->hi = hi;
-	uint16_t name = ev->a[4] ? small_id(0, ev->a[4]) : 0;
+	uint16_t name = number > UINT16_MAX ? small_id(0, number) : (uint16_t)number;
 	return vt_change_range(a, lo, hi, set_name, &name);
 }
 

@@ -284,6 +284,7 @@ static void change_extents(struct vt_apply *a, const struct piece *p, const stru
 		x->policy = c->policy;
 		x->name = c->name;
 		x->pkey = c->pkey;
+		x->uffd = c->uffd & 127;
 		if (number)
 			change_identity(x, c, number);
 		vt_charge(m, x, vt_extent_pages(x));
@@ -371,13 +372,14 @@ static struct vt_change change_of(const struct vt_extent *x)
 				   .policy = x->policy,
 				   .name = x->name,
 				   .pkey = x->pkey,
+				   .uffd = x->uffd,
 				   .account_unsure = x->identity & VT_ID_ACCOUNT };
 }
 
 static bool same_change(const struct vt_change *a, const struct vt_change *b)
 {
 	return a->flags == b->flags && a->policy == b->policy && a->name == b->name &&
-	       a->pkey == b->pkey && a->account_unsure == b->account_unsure;
+	       a->pkey == b->pkey && a->uffd == b->uffd && a->account_unsure == b->account_unsure;
 }
 
 /*

@@ -172,7 +172,7 @@ static bool same_attributes(const struct vt_extent *a, const struct vt_extent *b
 {
 	return a->birth == b->birth && a->flags == b->flags && a->file == b->file &&
 	       a->stack == b->stack && a->identity == b->identity && a->policy == b->policy &&
-	       a->name == b->name && a->pkey == b->pkey && a->own == b->own &&
+	       a->name == b->name && a->pkey == b->pkey && a->own == b->own && a->uffd == b->uffd &&
 	       a->special == b->special;
 }
 

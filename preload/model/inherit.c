@@ -92,6 +92,7 @@ int vt_model_become_child(struct vt_model *m)
 			vt_uncharge(m, y, vt_extent_pages(y));
 			y->flags &= ~(uint32_t)VT_VM_LOCKED_MASK;
 			y->identity &= ~VT_ID_LOCKED;
+			vt_uffd_reset(y);
 			vt_charge(m, y, vt_extent_pages(y));
 		}
 		x = vt_extent_next(tail);

@@ -11,7 +11,7 @@
  *   merge.c   the boundary between two neighbours: vma_merge's conditions
  *   anon.c    what is known of an area's anon_vma
  *   edit.c    the three edits every call is made of: unmap a range, insert a mapping, change one
- *   map.c change.c advise.c lock.c move.c place.c snapshot.c inherit.c   the calls
+ *   map.c change.c advise.c lock.c uffd.c move.c place.c snapshot.c inherit.c   the calls
  *   apply.c   the table from event kind to call
  *
  * Any function that returns int returns 0, or -ENOMEM after which vt_model.broken is set.
@@ -35,6 +35,7 @@
 #define VT_VM_MAY         (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
 #define VT_VM_SPECIAL     (VT_VM(IO) | VT_VM(DONTEXPAND) | VT_VM(PFNMAP) | VT_VM(MIXEDMAP))
 #define VT_VM_LOCKED_MASK (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))
+#define VT_VM_UFFD        ((uint32_t)(VT_VM(UFFD_MISSING) | VT_VM(UFFD_WP) | VT_VM(UFFD_MINOR)))
 
 /*
  * vt_extent.anon of the first and last extent of an area (those between may be stale).
@@ -228,7 +229,7 @@ VT_HIDDEN struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct v
 struct vt_change {
 	uint32_t flags;
 	uint16_t policy, name;
-	uint8_t pkey;
+	uint8_t pkey, uffd;
 	bool account_unsure; /* VM_ACCOUNT depends on touched pages from now on */
 	uint32_t decides;    /* flags that are known afterwards, whatever they were */
 };
@@ -260,6 +261,10 @@ VT_HIDDEN int vt_apply_mseal(struct vt_apply *a);
 VT_HIDDEN int vt_apply_prctl(struct vt_apply *a);
 VT_HIDDEN int vt_apply_setrlimit(struct vt_apply *a);
 VT_HIDDEN int vt_apply_personality(struct vt_apply *a);
+
+/* uffd.c */
+VT_HIDDEN int vt_apply_ioctl(struct vt_apply *a);
+VT_HIDDEN void vt_uffd_reset(struct vt_extent *x);
 
 /* advise.c */
 VT_HIDDEN int vt_apply_madvise(struct vt_apply *a);

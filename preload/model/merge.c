@@ -70,8 +70,7 @@ static bool may_be_one_file(const struct vt_model *m, uint32_t a, uint32_t b)
 /* The flags of both sides differ, and nothing leaves that open. */
 static enum vt_apart flags_apart(uint32_t differ)
 {
-	const uint32_t uffd = VT_VM(UFFD_MISSING) | VT_VM(UFFD_WP) | VT_VM(UFFD_MINOR);
-	if (!(differ & ~uffd))
+	if (!(differ & ~VT_VM_UFFD))
 		return VT_APART_USERFAULTFD;
 	return differ == VT_VM(SEALED) ? VT_APART_SEALED : VT_APART_FLAGS;
 }
@@ -89,6 +88,8 @@ static enum vt_apart area_apart(const struct vt_model *m, const struct vt_extent
 	uint32_t differ = (l->flags ^ r->flags) & ~open_flags(unsure);
 	if (differ)
 		return flags_apart(differ);
+	if (l->uffd != r->uffd && !(unsure & VT_ID_HIDDEN_FLAGS))
+		return VT_APART_USERFAULTFD;
 	if (l->pkey != r->pkey)
 		return VT_APART_PKEY;
 	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
@@ -280,6 +281,8 @@ static void apply_common(struct vt_model *m, struct vt_extent *head, struct vt_e
 	for (struct vt_extent *x = head;; x = vt_extent_next(x)) {
 		vt_uncharge(m, x, vt_extent_pages(x));
 		x->flags = c->flags;
+		if (!(c->flags & VT_VM_UFFD))
+			x->uffd = 0;
 		x->identity = c->identity;
 		vt_charge(m, x, vt_extent_pages(x));
 		if (c->offsets)

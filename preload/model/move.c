@@ -152,6 +152,7 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 			n->birth = a->ev->seq;
 			n->stack = a->ev->stack;
 		}
+		vt_uffd_reset(n);
 		moved_offset(m, mv, n, number);
 		vt_extent_link(m, prev, next, n);
 		if (!*first)

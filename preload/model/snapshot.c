@@ -62,6 +62,7 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 				 .stack = stack,
 				 .file = v->file,
 				 .pgoff = v->pgoff,
+				 .name = v->name,
 				 .special = v->special,
 				 .boundary = VT_BOUNDARY_SPLIT };
 	x->flags = complete_flags(m, v, &hidden);
@@ -256,6 +257,7 @@ struct vt_extent *vt_model_vma(const struct vt_model *m, struct vt_extent *x, st
 				.pgoff = x->file ? x->pgoff : 0,
 				.flags = x->flags,
 				.file = x->file,
+				.name = x->name,
 				.special = x->special };
 	do {
 		if (x->special && !vma->special)

@@ -8,6 +8,7 @@ SPDX-License-Identifier: MIT
 """
 import errno
 import re
+import resource
 
 # Which arguments can be compared, by the kernel's name of the call.
 COMPARED = {
@@ -15,16 +16,23 @@ COMPARED = {
     "pkey_mprotect": (0, 1, 2, 3), "madvise": (0, 1, 2), "brk": (0,), "mremap": (0, 1, 2, 3, 4),
     "remap_file_pages": (0, 1, 2, 3, 4), "shmat": (0, 1, 2), "shmdt": (0,), "mlock": (0, 1),
     "mlock2": (0, 1, 2), "munlock": (0, 1), "mlockall": (0,), "munlockall": (), "msync": (0, 1, 2),
-    "mbind": (0, 1, 2), "prctl": (0, 1, 2, 3), "personality": (0,), "process_madvise": (),
+    "mbind": (0, 1, 2, 4, 5), "prctl": (0, 1, 2, 3), "personality": (0,),
+    "process_madvise": (3,), "ioctl": (0, 1), "setrlimit": (0,), "prlimit64": (1,),
 }  # not mseal: strace 6.1 has no name for it
+# How a trace's JSON numbers the arguments where it holds others than the call's own.
+TOLD = {"process_madvise": (2,)}
 # Signed or 32 bits wide: only the lower half means anything.
 INT_ARGS = {("mmap", 2), ("mmap", 3), ("mmap", 4), ("shmat", 0), ("shmat", 2), ("pkey_mprotect", 3),
             ("madvise", 2), ("personality", 0), ("mlockall", 0), ("prctl", 0), ("msync", 2),
-            ("mlock2", 2), ("mbind", 2)}
+            ("mlock2", 2), ("mbind", 2), ("mbind", 4), ("ioctl", 0), ("ioctl", 1), ("setrlimit", 0),
+            ("prlimit64", 1), ("process_madvise", 3)}
 
 STRACE_OPTIONS = ["-f", "-e", "raw=all", "-e", "signal=none", "-e",
                   "trace=" + ",".join("?" + name for name in COMPARED)]
 PR_SET_VMA, PR_SET_MM = 0x53564d41, 35
+UFFDIO_REGISTER, UFFDIO_UNREGISTER = 0xc020aa00, 0x8010aa01
+RLIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_STACK,
+           resource.RLIMIT_MEMLOCK)
 
 LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (.*)$")
 UNFINISHED = re.compile(r"^(\d+) +(\w+)\((.*?)(?:,? <unfinished \.\.\.>)$")
@@ -46,15 +54,25 @@ def result(text):
 
 
 def concerns_memory(name, args):
-    """prctl is many calls in one."""
-    return name in COMPARED and (name != "prctl" or args[0] in (PR_SET_VMA, PR_SET_MM))
+    """Some are many calls in one."""
+    if name == "prctl":
+        return args[0] in (PR_SET_VMA, PR_SET_MM)
+    if name == "ioctl":
+        return args[1] in (UFFDIO_REGISTER, UFFDIO_UNREGISTER)
+    if name == "setrlimit":
+        return args[0] in RLIMITS and args[1]
+    if name == "prlimit64":
+        return args[1] in RLIMITS and args[2]
+    return name in COMPARED
 
 
-def compared(name, args, ret):
+def compared(name, args, ret, places=None):
     chosen = []
-    for i in COMPARED[name]:
-        value = args[i] & (1 << 64) - 1
+    for i, place in zip(COMPARED[name], places or COMPARED[name]):
+        value = args[place] & (1 << 64) - 1
         chosen.append(value & 0xffffffff if (name, i) in INT_ARGS else value)
+    if name == "prlimit64":
+        name = "setrlimit"  # what libc makes of it
     if name == "mremap" and not chosen[3] & 6:
         chosen[4] = 0  # the fifth argument counts only with MREMAP_FIXED or MREMAP_DONTUNMAP
     return name, tuple(chosen), ret
@@ -88,8 +106,14 @@ def read_trace(trace):
     """{tid: [(call, event)]} in the order of each thread, the recorder's own calls with them."""
     calls = {}
     for event in trace.events("--own"):
-        if event["call"] in COMPARED:
-            args = event["args"] + [0] * (6 - len(event["args"]))
-            call = compared(event["call"], args, event["ret"])
-            calls.setdefault(event["tid"], []).append((call, event))
+        name = event["call"]
+        if name not in COMPARED:
+            continue
+        args = event["args"] + [0] * (6 - len(event["args"]))
+        call = compared(name, args, event["ret"], TOLD.get(name))
+        mine = calls.setdefault(event["tid"], [])
+        if name == "process_madvise" and mine and mine[-1][0][:2] == call[:2]:
+            # one event for each range of one call
+            call = (*call[:2], mine.pop()[0][2] + call[2])
+        mine.append((call, event))
     return calls

@@ -12,17 +12,17 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <linux/prctl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <vmtrail/abi.h>
 
 #include "program.h"
-
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
 
 #define RW        (PROT_READ | PROT_WRITE)
 #define ANON      (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -91,15 +91,86 @@ static void change(void)
 	TRY(madvise(AT(16), PAGE, 9999));
 	TRY(madvise(AT(16) + 1, PAGE, MADV_NORMAL));
 	TRY(posix_madvise(AT(22), PAGE, POSIX_MADV_RANDOM));
+	TRY(posix_madvise(AT(22), PAGE, POSIX_MADV_DONTNEED));
+	TRY(posix_madvise(AT(41), PAGE, POSIX_MADV_WILLNEED));
 	TRY(msync(AT(8), 2 * PAGE, MS_ASYNC));
 	TRY(msync(AT(8), 2 * PAGE, MS_SYNC | MS_ASYNC));
-	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(24), PAGE, "named"));
+	TRY(msync(AT(41), PAGE, MS_SYNC));
 	TRY(prctl(PR_SET_VMA, 7, AT(24), PAGE, "named"));
 	TRY(prctl(PR_SET_MM, PR_SET_MM_BRK, 1, 0, 0));
-	TRY(syscall(SYS_mbind, AT(26), PAGE, MPOL_PREFERRED, NULL, 0, 0));
-	TRY(syscall(SYS_mbind, AT(26), PAGE, 77, NULL, 0, 0));
 	TRY(remap_file_pages(AT(8), PAGE, 0, 1, 0));
 	TRY(remap_file_pages(AT(0), PAGE, 0, 1, 0));
+	TRY(remap_file_pages(AT(8), PAGE, 0, 1UL << 40, 0));
+}
+
+static void name(void)
+{
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(24), PAGE, "named"));
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(25), PAGE, "a \"b\""));
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(24), PAGE, NULL));
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(24), PAGE, "back`slash"));
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(24), PAGE, 16));
+	TRY(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(8), PAGE, "file"));
+	TRY(syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, AT(26), PAGE, "raw"));
+}
+
+static void bind(void)
+{
+	unsigned long one[20] = { 1 }, far[20] = { 1, [15] = 1 };
+
+	TRY(syscall(SYS_mbind, AT(26), PAGE, MPOL_PREFERRED, NULL, 0, 0));
+	TRY(syscall(SYS_mbind, AT(26), PAGE, MPOL_BIND, one, 64, 0));
+	TRY(syscall(SYS_mbind, AT(27), PAGE, MPOL_BIND, one, 1024, MPOL_MF_STRICT));
+	TRY(syscall(SYS_mbind, AT(27), PAGE, MPOL_INTERLEAVE, far, 1024, 0));
+	TRY(syscall(SYS_mbind, AT(27), PAGE, MPOL_BIND, 16, 64, 0));
+	TRY(syscall(SYS_mbind, AT(26), PAGE, 77, NULL, 0, 0));
+	TRY(syscall(SYS_mbind, AT(26), 2 * PAGE, MPOL_DEFAULT, NULL, 0, 0));
+	TRY(syscall(SYS_set_mempolicy, MPOL_PREFERRED, one, 64));
+	TRY(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+}
+
+static void advise_ranges(void)
+{
+	struct iovec v[3] = { { AT(16), PAGE }, { AT(19), PAGE }, { AT(22), 2 * PAGE } };
+	struct iovec hole[3] = { { AT(16), PAGE }, { AT(41), PAGE }, { AT(22), PAGE } };
+	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	TRY(process_madvise(self, v, 1, MADV_COLD, 0));
+	TRY(process_madvise(self, v, 3, MADV_DONTFORK, 0));
+	TRY(process_madvise(self, hole, 3, MADV_DOFORK, 0));
+	TRY(process_madvise(self, hole + 1, 1, MADV_COLD, 0));
+	TRY(process_madvise(self, v, 3, 9999, 0));
+	TRY(process_madvise(self, v, 1, MADV_COLD, 1));
+	TRY(process_madvise(self, (struct iovec *)16, 1, MADV_PAGEOUT, 0));
+	TRY(process_madvise(self, v, 0, MADV_COLD, 0));
+	TRY(syscall(SYS_process_madvise, self, v, 2, MADV_DOFORK, 0));
+	CHECK(!close(self));
+}
+
+static int ioctl_range(int fd, unsigned long request, char *at, unsigned pages, unsigned long mode)
+{
+	struct uffdio_register r = { { (unsigned long)at, pages * PAGE }, mode, 0 };
+
+	return ioctl(fd, request, &r);
+}
+
+static void watch_faults(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	CHECK(fd < 0 || !ioctl(fd, UFFDIO_API, &api));
+	TRY(ioctl_range(fd, UFFDIO_REGISTER, AT(36), 2, UFFDIO_REGISTER_MODE_MISSING));
+	TRY(ioctl_range(fd, UFFDIO_REGISTER, AT(37), 1, UFFDIO_REGISTER_MODE_WP));
+	TRY(ioctl_range(fd, UFFDIO_REGISTER, AT(37), 9, UFFDIO_REGISTER_MODE_MISSING));
+	TRY(ioctl_range(fd, UFFDIO_REGISTER, AT(46), 1, UFFDIO_REGISTER_MODE_MISSING));
+	TRY(ioctl_range(fd, UFFDIO_UNREGISTER, AT(36), 1, 0));
+	TRY(ioctl_range(fd, UFFDIO_UNREGISTER, AT(38), 2, 0));
+	TRY(ioctl(fd, UFFDIO_REGISTER, 16));
+	TRY(syscall(SYS_ioctl, fd, UFFDIO_UNREGISTER,
+		    &(struct uffdio_range){ (unsigned long)AT(37), PAGE }));
+	TRY(ioctl(1000, UFFDIO_UNREGISTER, &api));
+	CHECK(fd < 0 || !close(fd));
 }
 
 static void move(void)
@@ -156,6 +227,18 @@ static void go_round_the_wrappers(void)
 	TRY(syscall(SYS_mmap, AT(110), 2 * PAGE, RW, FIXED, -1, 0));
 	TRY(syscall(SYS_mprotect, AT(110), PAGE, PROT_NONE));
 	TRY(syscall(SYS_madvise, AT(111), PAGE, MADV_FREE));
+	TRY(syscall(SYS_mlock, AT(111), PAGE));
+	TRY(syscall(SYS_mlock2, AT(111), PAGE, MLOCK_ONFAULT));
+	TRY(syscall(SYS_munlock, AT(111), PAGE));
+	TRY(syscall(SYS_mlockall, MCL_FUTURE));
+	TRY(syscall(SYS_munlockall));
+	TRY(syscall(SYS_msync, AT(111), PAGE, MS_ASYNC));
+	TRY(syscall(SYS_pkey_mprotect, AT(111), PAGE, PROT_READ, -1));
+	TRY(syscall(SYS_mremap, AT(111), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(114)));
+	TRY(syscall(SYS_remap_file_pages, AT(114), PAGE, 0, 0, 0));
+	TRY(syscall(SYS_shmat, -5, NULL, 0));
+	TRY(syscall(SYS_shmdt, AT(114)));
+	TRY(syscall(SYS_brk, 0));
 	TRY(syscall(SYS_munmap, AT(110), PAGE));
 	TRY(syscall(SYS_munmap, AT(110) + 1, PAGE));
 }
@@ -169,10 +252,18 @@ static void set_limits(void)
 	TRY(setrlimit(RLIMIT_AS, &small));
 	TRY(mmap(NULL, 128UL << 30, PROT_NONE, ANON | MAP_NORESERVE, -1, 0));
 	TRY(prlimit(0, RLIMIT_AS, &old, NULL));
+	TRY(prlimit(getpid(), RLIMIT_AS, NULL, &old));
+	TRY(prlimit(getpid(), RLIMIT_DATA, (struct rlimit *)16, NULL));
+	TRY(setrlimit(RLIMIT_STACK, &(struct rlimit){ 2, 1 }));
+	CHECK(!getrlimit(RLIMIT_MEMLOCK, &old));
+	TRY(syscall(SYS_setrlimit, RLIMIT_MEMLOCK, &old));
+	TRY(syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &old, NULL));
+	TRY(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }));
 	int persona = (int)TRY(personality(0xffffffff));
 	TRY(personality((unsigned long)persona | READ_IMPLIES_EXEC));
 	TRY(mmap(AT(96), PAGE, PROT_READ, FIXED, -1, 0));
 	TRY(personality((unsigned long)persona));
+	TRY(syscall(SYS_personality, 0xffffffff));
 }
 
 static void seal(void)
@@ -202,6 +293,10 @@ int main(int argc, char **argv)
 	mark();
 	place(fd);
 	change();
+	name();
+	bind();
+	advise_ranges();
+	watch_faults();
 	move();
 	lock();
 	attach(id);

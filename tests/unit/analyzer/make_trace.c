@@ -146,6 +146,16 @@ void make_note(struct maker *m, const char *text)
 	define(m, VT_DEF_NOTE, body, &b);
 }
 
+void make_name(struct maker *m, uint16_t number, const char *name)
+{
+	uint8_t body[128];
+	struct vt_buf b = { body, body + sizeof(body), false };
+
+	vt_put_varint(&b, number);
+	vt_put_str(&b, name, strlen(name));
+	define(m, VT_DEF_NAME, body, &b);
+}
+
 void make_events(struct maker *m, const struct vt_event *events, size_t n)
 {
 	size_t mem_size = VT_COL_COUNT * (n * 80 + 4096);

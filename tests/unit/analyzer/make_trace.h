@@ -41,6 +41,7 @@ void make_file(struct maker *m, uint32_t id, uint8_t kind, uint64_t dev, uint64_
 	       const char *path);
 void make_thread(struct maker *m, uint32_t tid, const char *name);
 void make_note(struct maker *m, const char *text);
+void make_name(struct maker *m, uint16_t number, const char *name);
 
 /* Append an EVENTS frame; the events get the next sequence numbers. */
 void make_events(struct maker *m, const struct vt_event *events, size_t n);

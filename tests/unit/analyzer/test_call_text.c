@@ -102,6 +102,12 @@ static const struct {
 	  "personality(PER_LINUX|ADDR_NO_RANDOMIZE|READ_IMPLIES_EXEC) = 0 (PER_LINUX)" },
 	{ { .kind = VT_PERSONALITY, .a = { 0xffffffff }, .ret = 0x200008 },
 	  "personality(0xffffffff) = 0x200008 (PER_LINUX32|ADDR_COMPAT_LAYOUT)" },
+	{ { .kind = VT_IOCTL, .a = { 4, 0xc020aa00, 0x30024000, 0x2000, 3 } },
+	  "ioctl(4, UFFDIO_REGISTER, {range={start=0x30024000, len=0x2000}, "
+	  "mode=UFFDIO_REGISTER_MODE_MISSING|UFFDIO_REGISTER_MODE_WP}) = 0" },
+	{ { .kind = VT_IOCTL, .a = { 4, 0x8010aa01, 0x30024000, 0x1000 }, .ret = -22 },
+	  "ioctl(4, UFFDIO_UNREGISTER, {start=0x30024000, len=0x1000}) = -1 EINVAL (Invalid "
+	  "argument)" },
 	{ { .kind = VT_FORK, .ret = 18620 }, "fork() = 18620" },
 	{ { .kind = VT_CLONE, .a = { 0x4111 }, .ret = 18622 },
 	  "clone(flags=CLONE_VM|CLONE_VFORK|SIGCHLD) = 18622" },
@@ -116,11 +122,22 @@ static void calls_look_as_in_strace(void **state)
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		char buf[VT_CALL_TEXT] = "";
 		struct vt_text t = { buf, 0, sizeof(buf) };
-		vt_text_call(&t, &lines[i].event);
+		vt_text_call(&t, &lines[i].event, NULL);
 		vt_text_add(&t, " = ");
 		vt_text_result(&t, &lines[i].event);
 		assert_string_equal(buf, lines[i].text);
 	}
+}
+
+static void a_name_that_is_known_is_quoted(void **state)
+{
+	char buf[VT_CALL_TEXT] = "";
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	const struct vt_event e = { .kind = VT_PRCTL, .a = { 0x53564d41, 0, 0x30018000, 4096, 1 } };
+	(void)state;
+	vt_text_call(&t, &e, "a \"b\"");
+	assert_string_equal(
+	    buf, "prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x30018000, 4096, \"a \\\"b\\\"\")");
 }
 
 static void assert_remark(const struct vt_event *e, const char *expected)
@@ -129,7 +146,7 @@ static void assert_remark(const struct vt_event *e, const char *expected)
 	struct vt_text t = { buf, 0, sizeof(buf) };
 
 	assert_true(vt_is_remark(e));
-	vt_text_call(&t, e);
+	vt_text_call(&t, e, NULL);
 	assert_string_equal(buf, expected);
 }
 
@@ -175,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_look_as_in_strace),
+		cmocka_unit_test(a_name_that_is_known_is_quoted),
 		cmocka_unit_test(remarks_look_like_signals_in_strace),
 		cmocka_unit_test(every_argument_has_a_name),
 		cmocka_unit_test(long_text_is_cut),

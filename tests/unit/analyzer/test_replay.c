@@ -9,6 +9,7 @@
 #include "replay.h"
 #include "unit.h"
 #include <sys/mman.h>
+#include <vmtrail/abi.h>
 
 static struct vt_trace *open_trace(void)
 {
@@ -440,6 +441,51 @@ static void maps_text_survives_the_round_trip(void **state)
 	vt_trace_close(t);
 }
 
+static void names_of_anonymous_memory_are_shown_and_taken_away(void **state)
+{
+	const uint64_t at = 0x7f0000001000;
+	const char *maps =
+	    "7f0000001000-7f0000005000 rw-p 00000000 00:00 0                          [anon:old]\n";
+#define NAME(page, id)                                                                             \
+	{                                                                                          \
+		.kind = VT_PRCTL, .tid = 1,                                                        \
+		.a = { PR_SET_VMA,                                                                 \
+		       PR_SET_VMA_ANON_NAME,                                                       \
+		       at + (page)*4096,                                                           \
+		       4096,                                                                       \
+		       id }                                                                        \
+	}
+	const struct vt_event events[] = { NAME(0, 1), NAME(1, 2), NAME(2, 0), NAME(3, 1 << 20) };
+	struct vt_area_names names = { 0 };
+	struct vt_replay r;
+	struct vt_item item;
+	struct maker m;
+
+	(void)state;
+	make_open(&m, temp_path(), "");
+	make_name(&m, 1, "new");
+	make_name(&m, 2, "old");
+	make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, maps, 1);
+	make_events(&m, events, sizeof(events) / sizeof(*events));
+	make_closed(&m);
+	struct vt_trace *t = open_trace();
+	assert_int_equal(vt_replay_init(&r, t), 0);
+	while (vt_replay_next(&r, &item) != VT_ITEM_END)
+		if (item.type == VT_ITEM_SNAPSHOT)
+			vt_area_names_set(&names, item.snapshot);
+	char *text = print_areas(&r, &names);
+	assert_string_equal(
+	    text,
+	    "7f0000001000-7f0000002000 rw-p 00000000 00:00 0                          [anon:new]\n"
+	    "7f0000002000-7f0000003000 rw-p 00000000 00:00 0                          [anon:old]\n"
+	    "7f0000003000-7f0000004000 rw-p 00000000 00:00 0 \n"
+	    "7f0000004000-7f0000005000 rw-p 00000000 00:00 0 \n");
+	free(text);
+	vt_area_names_free(&names);
+	vt_replay_fini(&r);
+	vt_trace_close(t);
+}
+
 static int clean_up(void **state)
 {
 	(void)state;
@@ -463,6 +509,7 @@ int main(void)
 		cmocka_unit_test(unfinished_events_do_not_change_the_model),
 		cmocka_unit_test(calls_of_unknown_effect_are_settled_by_the_next_snapshot),
 		cmocka_unit_test(maps_text_survives_the_round_trip),
+		cmocka_unit_test(names_of_anonymous_memory_are_shown_and_taken_away),
 	};
 	return cmocka_run_group_tests(tests, NULL, clean_up);
 }

@@ -6,9 +6,11 @@
 #include "stage.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -231,13 +233,18 @@ static long numbers[VT_KIND_COUNT] = {
 	[VT_MUNLOCK] = SYS_munlock,
 	[VT_MBIND] = SYS_mbind,
 	[VT_MSEAL] = 462,
+	[VT_PRCTL] = SYS_prctl,
+	[VT_IOCTL] = SYS_ioctl,
 };
 
 long call(struct stage *s, enum vt_kind kind, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
 	  uint64_t a4, uint64_t a5, uint32_t file)
 {
 	assert_true(numbers[kind] || kind == VT_MMAP);
-	long ret = syscall(numbers[kind], a0, a1, a2, a3, a4, a5);
+	/* the event holds what the ioctl's argument points to */
+	struct uffdio_register registration = { { a2, a3 }, a4, 0 };
+	long ret = kind == VT_IOCTL ? ioctl((int)a0, a1, &registration)
+				    : syscall(numbers[kind], a0, a1, a2, a3, a4, a5);
 	if (ret == -1)
 		ret = -errno;
 	struct vt_event ev = { .seq = ++s->seq,
