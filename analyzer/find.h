@@ -29,7 +29,24 @@
 	  "Use the address that mmap returned, or MAP_FIXED_NOREPLACE to insist on one.")          \
 	X(UNMAP_REMAP_WINDOW, "unmap-remap-window",                                                \
 	  "A range was given back and then forced again: another thread can take it in between.",  \
-	  "Place the new mapping over the old one, without the unmap.")
+	  "Place the new mapping over the old one, without the unmap.")                            \
+	X(FOREIGN_CHANGE, "foreign-change", "Changed memory of another owner.",                    \
+	  "Change only what this code has mapped: check address and length.")                      \
+	X(FAILED_UNMAP, "failed-unmap", "An unmap was refused, and its mapping never went away.",  \
+	  "Unmap the address that mmap returned: a mapping begins at a page.")                     \
+	X(BRK_BLOCKED, "brk-blocked", "The heap could not grow.",                                  \
+	  "Keep fixed addresses away from the heap; malloc goes on with mmap, in pieces.")         \
+	X(MAP_COUNT, "map-count", "The process has nearly as many areas as it may have.",          \
+	  "Map in larger pieces, with fewer guards and protections; or raise vm.max_map_count.")   \
+	X(LOCK_LIMIT, "lock-limit", "Locking memory came to its limit.",                           \
+	  "Lock less, or raise RLIMIT_MEMLOCK; MAP_LOCKED does not tell whether it has locked.")   \
+	X(FILE_STREAM, "file-stream", "A file is read in order without MADV_SEQUENTIAL.",          \
+	  "MADV_SEQUENTIAL, once, lets the kernel read ahead and drop what was read.")             \
+	X(UNSYNCED, "unsynced", "A writable shared file mapping went away without msync.",         \
+	  "msync(MS_SYNC) before the unmap, where the data must survive a crash of the machine.")  \
+	X(FILE_POPULATE, "file-populate", "MAP_POPULATE on a private file mapping.",               \
+	  "Leave MAP_POPULATE out, or map read-only: a writable private mapping copies every "     \
+	  "page.")
 
 enum vt_find_kind {
 #define VT_FIND_ENUM(e, ...) VT_FIND_##e,
@@ -56,10 +73,12 @@ const char *vt_severity_name(enum vt_severity severity);
 /* What makes a finding certain. */
 enum vt_proof {
 	VT_PROOF_NONE,
-	VT_PROOF_OWNER,  /* the victim is another owner's */
-	VT_PROOF_TWICE,  /* one mapping was unmapped twice */
-	VT_PROOF_VICTIM, /* the victim's owner acted on the dead range later: proof_seq */
-	VT_PROOF_RELIED, /* the address that was asked for was used later: proof_seq */
+	VT_PROOF_OWNER,   /* the victim is another owner's */
+	VT_PROOF_TWICE,   /* one mapping was unmapped twice */
+	VT_PROOF_VICTIM,  /* the victim's owner acted on the dead range later: proof_seq */
+	VT_PROOF_RELIED,  /* the address that was asked for was used later: proof_seq */
+	VT_PROOF_FAULT,   /* the process died there: proof_seq */
+	VT_PROOF_REFUSED, /* the kernel refused the call */
 };
 
 /* A mapping that lost bytes. */
@@ -70,7 +89,15 @@ struct vt_find_victim {
 };
 
 #define VT_FIND_VICTIMS 4
-#define VT_FIND_HISTORY 6
+#define VT_FIND_HISTORY 8
+#define VT_FIND_MAKERS  3
+
+/* A call of the history that stands for many. */
+struct vt_find_maker {
+	uint64_t seq;   /* the last one; 0: none */
+	uint64_t areas; /* that the calls of its stack have made, or split off */
+	bool splits;
+};
 
 struct vt_finding {
 	uint8_t kind;     /* enum vt_find_kind */
@@ -78,8 +105,14 @@ struct vt_finding {
 	uint8_t proof;    /* enum vt_proof */
 	bool race;        /* the victim took the range after the culprit had given it back */
 	uint32_t tid, stack, owner;
+	bool overlap;               /* victim and culprit were under way at the same time */
 	uint64_t seq, addr, length; /* the culprit's call */
+	uint32_t span;
 	uint64_t proof_seq;
+	uint64_t opened; /* the call that had given back what the victim lay in, 0: none */
+	uint64_t mine, mine_length; /* the caller's own mapping at addr, 0: none */
+	uint64_t count, limit;      /* areas, bytes or calls, as the kind has it; limit 0: none */
+	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas */
 	uint64_t alike;                    /* more of the same kind and stack, not listed */
 	uint64_t history[VT_FIND_HISTORY]; /* event numbers, ascending; the culprit's among them */
 	uint32_t n_history;
@@ -103,10 +136,27 @@ struct vt_find_hint {
 	uint32_t tid, owner, stack; /* owner 0: nothing in this place */
 	struct vt_find_victim holder;
 };
+
+/* Up to where a file has been read in order, by mapping it piece by piece or by advice. */
+struct vt_find_stream {
+	uint64_t next;  /* the offset that would continue it */
+	uint64_t seq;   /* of the first call */
+	uint32_t calls; /* in a row */
+	bool advised;   /* MADV_SEQUENTIAL was given, or the stream told */
+};
+
+/* An unmap that was refused. */
+struct vt_find_refusal {
+	struct vt_event event;
+	uint32_t owner;
+	struct vt_find_victim kept; /* what it was meant for */
+};
+#define VT_FIND_REFUSALS   64
 #define VT_FIND_HINTS      64
 #define VT_FIND_SUSPICIONS 65536
 
 struct vt_find_group;
+struct vt_find_split;
 
 struct vt_find {
 	struct vt_replay *replay;
@@ -126,6 +176,13 @@ struct vt_find {
 	size_t cap_suspicions;
 	struct vt_find_hint hints[VT_FIND_HINTS];
 	uint32_t next_hint, n_hints;
+	uint64_t hint_seq; /* the hint that the call under way believes in, 0: none */
+	struct vt_find_refusal refusals[VT_FIND_REFUSALS];
+	uint32_t n_refusals;
+	struct vt_find_stream *streams; /* by file id: [0] by mapping, [1] by advice */
+	size_t cap_streams;
+	struct vt_find_split *splits; /* by stack, from where areas get many */
+	struct vt_finding areas;      /* of the moment that areas became many; seq 0: not yet */
 	struct vt_find_group *groups; /* findings by kind and stack */
 };
 
@@ -133,7 +190,7 @@ struct vt_find {
 int vt_find_collect(struct vt_find *f, struct vt_trace *t);
 void vt_find_free(struct vt_find *f);
 
-/* Of find_collect.c, for the rules. */
+/* Of find_list.c, for the rules. */
 
 /* A finding about event e on [lo, hi), to be filled in and given to vt_find_add. */
 struct vt_finding vt_find_begin(const struct vt_find *f, const struct vt_event *e,
@@ -151,19 +208,43 @@ struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d);
 /* Whether that finding is a suspicion, not listed yet. */
 bool vt_find_is_suspicion(const struct vt_dead *d);
 
+/* Put the most severe first, and one in place of those that are alike. */
+void vt_find_sort(struct vt_find *f);
+void vt_find_free_list(struct vt_find *f);
+
+/* Of find_collect.c, for the rules. */
+
 /* The birth of a piece. */
 struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piece *p);
+
+/* The path of a file, NULL: none. */
+const char *vt_find_path(const struct vt_find *f, uint32_t file);
 
 /* Whether a piece is of the file that the caller's own code comes from. */
 bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p);
 
+/* What lives first in [lo, hi); false: nothing. */
+bool vt_find_piece_at(const struct vt_find *f, uint64_t lo, uint64_t hi, struct vt_find_piece *p);
+
+/* The part of [lo, hi) that the call touched and that lives, or lived until the call moved it. */
+bool vt_find_touched(const struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
+		     struct vt_find_piece *p);
+
 /* The pages that a call names by its first two arguments; false: it names none. */
 bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi);
+
+/* Whether the call changes attributes or contents of what it names by its first arguments. */
+bool vt_find_is_change(uint8_t kind);
 
 /* The rules: each returns the claim of what it found, or 0. */
 uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e);
 uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e);
 void vt_find_change(struct vt_find *f, const struct vt_event *e);
+/* Calls that the kernel refused, and how near the limits are. */
+void vt_find_limits(struct vt_find *f, const struct vt_event *e);
+void vt_find_flush_limits(struct vt_find *f);
+/* How files are mapped. */
+void vt_find_files(struct vt_find *f, const struct vt_event *e);
 
 /* Note a hint that was not honoured. */
 void vt_find_note_hint(struct vt_find *f, const struct vt_event *e);
@@ -174,5 +255,7 @@ void vt_find_flush_hints(struct vt_find *f);
 
 /* Whether e proves an earlier finding, which is then an error. */
 bool vt_find_prove(struct vt_find *f, const struct vt_event *e);
+/* What killed the process: proof of an earlier finding, or one of its own. */
+void vt_find_fault(struct vt_find *f, const struct vt_event *e);
 
 #endif

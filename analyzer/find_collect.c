@@ -9,22 +9,10 @@
 #include "find.h"
 
 #include <sys/mman.h>
-#include <uthash.h>
 
 #include "alloc.h"
 
-/* So many findings of one kind and stack are kept; the rest are counted. */
-#define GROUP_LIMIT 64
-#define DONTUNMAP   4 /* MREMAP_DONTUNMAP */
-#define SUSPICION   (1u << 31)
-
-/* Findings of one kind made by one stack. */
-struct vt_find_group {
-	UT_hash_handle hh;
-	uint64_t key;
-	uint64_t count;
-	size_t first; /* index into found */
-};
+#define DONTUNMAP 4 /* MREMAP_DONTUNMAP */
 
 static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent *x, uint64_t start,
 		    uint64_t end, enum vt_piece_fate fate)
@@ -45,7 +33,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	};
 }
 
-static const char *path_of(const struct vt_find *f, uint32_t file)
+const char *vt_find_path(const struct vt_find *f, uint32_t file)
 {
 	const struct vt_trace *t = f->replay->trace;
 	return file && file < t->n_files ? t->files[file].path : NULL;
@@ -73,7 +61,7 @@ struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piec
 
 bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p)
 {
-	const char *path = path_of(f, p->file);
+	const char *path = vt_find_path(f, p->file);
 	return path && f->actor_path && strcmp(path, f->actor_path) == 0;
 }
 
@@ -89,91 +77,37 @@ bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
 	return true;
 }
 
-struct vt_finding vt_find_begin(const struct vt_find *f, const struct vt_event *e,
-				enum vt_find_kind kind, uint64_t lo, uint64_t hi)
+bool vt_find_is_change(uint8_t kind)
 {
-	struct vt_finding n = { .kind = (uint8_t)kind,
-				.tid = e->tid,
-				.stack = e->stack,
-				.owner = f->actor,
-				.seq = e->seq,
-				.addr = lo,
-				.length = hi - lo };
-	vt_find_add_history(&n, e->seq);
-	return n;
+	return kind == VT_MPROTECT || kind == VT_PKEY_MPROTECT || kind == VT_MADVISE ||
+	       kind == VT_MSYNC || kind == VT_MREMAP;
 }
 
-void vt_find_add_history(struct vt_finding *n, uint64_t seq)
+bool vt_find_piece_at(const struct vt_find *f, uint64_t lo, uint64_t hi, struct vt_find_piece *p)
 {
-	uint32_t at = n->n_history;
-	for (uint32_t i = 0; i < n->n_history; i++)
-		if (n->history[i] == seq)
-			return;
-	if (!seq || n->n_history == VT_FIND_HISTORY)
-		return;
-	for (; at && n->history[at - 1] > seq; at--)
-		n->history[at] = n->history[at - 1];
-	n->history[at] = seq;
-	n->n_history++;
+	const struct vt_extent *x = vt_model_find(&f->replay->model, lo);
+	if (!x || x->start >= hi || x->own)
+		return false;
+	*p = (struct vt_find_piece){ .lo = x->start > lo ? x->start : lo,
+				     .hi = x->end < hi ? x->end : hi,
+				     .birth = x->birth,
+				     .flags = x->flags,
+				     .file = x->file,
+				     .fate = VT_PIECE_CHANGED,
+				     .special = x->special };
+	return true;
 }
 
-void vt_find_add_victim(struct vt_find *f, struct vt_finding *n, const struct vt_find_piece *p,
-			const struct vt_birth *birth)
+bool vt_find_touched(const struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
+		     struct vt_find_piece *p)
 {
-	struct vt_find_victim *last =
-	    n->n_victims && n->n_victims <= VT_FIND_VICTIMS ? &n->victims[n->n_victims - 1] : NULL;
-	if (last && last->birth.seq == birth->seq && last->hi == p->lo) {
-		last->hi = p->hi;
-		return;
-	}
-	if (n->n_victims < VT_FIND_VICTIMS) {
-		n->victims[n->n_victims] =
-		    (struct vt_find_victim){ p->lo, p->hi, *birth, path_of(f, p->file) };
-		/* room is left for the culprit's own story and the proof */
-		if (n->n_victims < 2)
-			vt_find_add_history(n, birth->seq);
-	}
-	n->n_victims++;
-}
-
-uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
-{
-	struct vt_find_group *group;
-	uint64_t key = (uint64_t)n->kind << 32 | n->stack;
-	if (n->severity == VT_SEVERITY_SUSPICION) {
-		uint32_t at = (uint32_t)(f->n_suspicions++ % VT_FIND_SUSPICIONS);
-		f->suspicions = vt_grow(f->suspicions, at, &f->cap_suspicions, sizeof(*n));
-		f->suspicions[at] = *n;
-		return (at + 1) | SUSPICION;
-	}
-	HASH_FIND(hh, f->groups, &key, sizeof(key), group);
-	if (!group) {
-		group = vt_calloc(1, sizeof(*group));
-		group->key = key;
-		group->first = f->n;
-		HASH_ADD(hh, f->groups, key, sizeof(key), group);
-	}
-	if (group->count++ >= GROUP_LIMIT) {
-		f->found[group->first].alike++;
-		return 0;
-	}
-	f->found = vt_grow(f->found, f->n, &f->cap, sizeof(*f->found));
-	f->found[f->n++] = *n;
-	return (uint32_t)f->n;
-}
-
-struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d)
-{
-	if (!d->claim)
-		return NULL;
-	struct vt_finding *n = d->claim & SUSPICION ? &f->suspicions[(d->claim & ~SUSPICION) - 1]
-						    : &f->found[d->claim - 1];
-	return n->seq == d->death ? n : NULL;
-}
-
-bool vt_find_is_suspicion(const struct vt_dead *d)
-{
-	return d->claim & SUSPICION;
+	for (size_t i = 0; i < f->n_pieces; i++)
+		if (f->pieces[i].fate != VT_PIECE_BORN && f->pieces[i].lo < hi &&
+		    f->pieces[i].hi > lo) {
+			*p = f->pieces[i];
+			return true;
+		}
+	return e->kind != VT_MREMAP && vt_find_piece_at(f, lo, hi, p);
 }
 
 /* What a new mapping was placed in: one mapping all over, or else it stands for itself. */
@@ -239,6 +173,8 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 				     .hi = p->hi,
 				     .birth = b.seq,
 				     .death = e->seq,
+				     .exec = (p->flags & VT_VM(EXEC)) != 0,
+				     .file = p->file != 0,
 				     .owner = (uint16_t)b.owner,
 				     .killer = (uint16_t)f->actor,
 				     .birth_tid = b.tid,
@@ -259,6 +195,9 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	f->actor_path = caller && caller->has_file ? caller->path : NULL;
 	if ((e->flags & (VT_EV_LATE | VT_EV_UNDONE)) || f->replay->effect.contradiction)
 		f->actor = VT_OWNER_UNKNOWN;
+	f->hint_seq = 0;
+	if (e->kind == VT_FAULT)
+		vt_find_fault(f, e);
 	bool explained = vt_find_prove(f, e) || vt_find_hint_relied(f, e);
 	if (!explained) {
 		claim = vt_find_unmap(f, e);
@@ -267,35 +206,10 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 		vt_find_change(f, e);
 	}
 	vt_find_note_hint(f, e);
+	vt_find_limits(f, e);
+	vt_find_files(f, e);
 	enter_deaths(f, e, claim);
 	enter_birth(f, e, role);
-}
-
-static int by_severity(const void *a, const void *b)
-{
-	const struct vt_finding *x = a, *y = b;
-	if (x->severity != y->severity)
-		return y->severity - x->severity;
-	return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-/* Keep one of the findings that are alike in kind, severity and stack; f->found is sorted. */
-static void fold(struct vt_find *f)
-{
-	size_t kept = 0;
-	for (size_t i = 0; i < f->n; i++) {
-		struct vt_finding *n = &f->found[i];
-		size_t j = 0;
-		while (j < kept &&
-		       (f->found[j].kind != n->kind || f->found[j].severity != n->severity ||
-			f->found[j].stack != n->stack))
-			j++;
-		if (j < kept)
-			f->found[j].alike += 1 + n->alike;
-		else
-			f->found[kept++] = *n;
-	}
-	f->n = kept;
 }
 
 int vt_find_collect(struct vt_find *f, struct vt_trace *t)
@@ -320,9 +234,8 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 			take_event(f, &item.event);
 	}
 	vt_find_flush_hints(f);
-	if (f->n)
-		qsort(f->found, f->n, sizeof(*f->found), by_severity);
-	fold(f);
+	vt_find_flush_limits(f);
+	vt_find_sort(f);
 	vt_replay_fini(&r);
 	f->replay = NULL;
 	return 0;
@@ -330,16 +243,11 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 
 void vt_find_free(struct vt_find *f)
 {
-	struct vt_find_group *g, *next;
-	HASH_ITER (hh, f->groups, g, next) {
-		HASH_DEL(f->groups, g);
-		free(g);
-	}
+	vt_find_free_list(f);
 	vt_owners_free(&f->owners);
 	vt_history_free(&f->history);
 	vt_history_free(&f->claims);
 	vt_sites_free(f->sites);
 	free(f->pieces);
-	free(f->found);
-	free(f->suspicions);
+	free(f->streams);
 }

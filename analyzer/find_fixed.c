@@ -112,12 +112,13 @@ uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e)
 		if (severity == VT_SEVERITY_INFO)
 			continue;
 		const struct vt_dead *d = vt_history_find(&f->history, p->lo, p->hi);
-		if (d && d->death_tid == e->tid && d->killer == f->actor && b.seq > d->death &&
-		    b.tid != e->tid) {
-			n.race = true;
+		if (d && d->death_tid == e->tid && d->killer == f->actor && b.seq > d->death) {
+			n.race = b.tid != e->tid;
+			n.opened = d->death;
 			vt_find_add_history(&n, d->birth);
 			vt_find_add_history(&n, d->death);
 		}
+		n.overlap |= b.tid != e->tid && b.seq + e->span >= e->seq;
 		n.severity = severity > n.severity ? severity : n.severity;
 		n.proof = n.severity == VT_SEVERITY_ERROR ? VT_PROOF_OWNER : VT_PROOF_NONE;
 		vt_find_add_victim(f, &n, p, &b);

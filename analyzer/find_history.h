@@ -16,8 +16,9 @@
 
 /* A range whose mapping is dead; something else may live there by now. */
 struct __attribute__((packed, aligned(4))) vt_dead {
-	uint64_t lo, hi;       /* bytes, page aligned */
-	uint64_t birth, death; /* event numbers */
+	uint64_t lo, hi;                         /* bytes, page aligned */
+	uint64_t birth;                          /* event number */
+	uint64_t death : 62, exec : 1, file : 1; /* event number; code, or of a file */
 	uint32_t birth_tid, death_tid;
 	uint16_t owner;  /* of the birth, see find_owner.h */
 	uint16_t killer; /* owner of the call that ended it */

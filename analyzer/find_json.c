@@ -29,10 +29,25 @@ static struct json_object *stack_of(const struct vt_why_entry *e)
 	return stack;
 }
 
+static struct json_object *makers_of(const struct vt_finding *n)
+{
+	struct json_object *makers = json_object_new_array();
+	for (int i = 0; i < VT_FIND_MAKERS && n->makers[i].seq; i++) {
+		struct json_object *o = json_object_new_object();
+		vt_json_u64(o, "seq", n->makers[i].seq);
+		vt_json_u64(o, "areas", n->makers[i].areas);
+		vt_json_bool(o, "splits", n->makers[i].splits);
+		json_object_array_add(makers, o);
+	}
+	return makers;
+}
+
 static void print_one(FILE *out, const struct vt_find *f, const struct vt_story *s,
 		      const struct vt_trace *t, const struct vt_finding *n)
 {
-	char buf[256];
+	char buf[512];
+	const struct vt_why_entry *culprit = vt_story_find(s, n->seq);
+	const char *call = culprit ? vt_kinds[culprit->event.kind].name : "?";
 	struct json_object *o = json_object_new_object(), *victims = json_object_new_array(),
 			   *history = json_object_new_array();
 	vt_json_text(o, "kind", vt_find_kinds[n->kind].name);
@@ -42,7 +57,7 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	vt_json_u64(o, "length", n->length);
 	vt_json_u64(o, "tid", n->tid);
 	vt_json_text(o, "owner", vt_owner_name(&f->owners, n->owner));
-	json_object_object_add(o, "stack", stack_of(vt_story_find(s, n->seq)));
+	json_object_object_add(o, "stack", stack_of(culprit));
 	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
 		json_object_array_add(victims, victim(f, &n->victims[i]));
 	json_object_object_add(o, "victims", victims);
@@ -55,11 +70,17 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 		json_object_array_add(history, line);
 	}
 	json_object_object_add(o, "history", history);
-	vt_json_text(o, "proof", n->proof ? vt_find_proof_text(f, n, buf, sizeof(buf)) : NULL);
+	vt_find_proof_text(f, s, n, buf, sizeof(buf));
+	vt_json_text(o, "proof", *buf ? buf : NULL);
 	vt_json_u64(o, "proof_seq", n->proof_seq);
 	vt_json_u64(o, "alike", n->alike);
-	vt_json_text(o, "sentence", vt_find_kinds[n->kind].sentence);
-	vt_json_text(o, "advice", vt_find_kinds[n->kind].advice);
+	vt_find_placement(s, n, s->bottomup, buf, sizeof(buf));
+	vt_json_text(o, "placement", *buf ? buf : NULL);
+	vt_json_u64(o, "count", n->count);
+	vt_json_u64(o, "limit", n->limit);
+	json_object_object_add(o, "makers", makers_of(n));
+	vt_json_text(o, "sentence", vt_find_sentence(f, n, call, buf, sizeof(buf)));
+	vt_json_text(o, "advice", vt_find_advice(n, buf, sizeof(buf)));
 	vt_json_print(out, o);
 }
 

@@ -87,6 +87,18 @@ const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq)
 	return b->seq ? b : NULL;
 }
 
+bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq)
+{
+	const struct vt_birth *b = vt_owners_birth(o, seq);
+	return b && b->synced;
+}
+
+void vt_owners_set_synced(struct vt_owners *o, uint64_t seq)
+{
+	if (vt_owners_birth(o, seq))
+		o->births[place_of(o, seq)].synced = true;
+}
+
 void vt_owners_expect(const struct vt_owners *o, uint64_t seq)
 {
 	if (o->births)

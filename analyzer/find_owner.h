@@ -34,6 +34,7 @@ struct vt_birth {
 	uint8_t role;     /* enum vt_role */
 	bool reserve;     /* the root was a reservation: PROT_NONE */
 	bool placeholder; /* private anonymous memory that the kernel had placed */
+	bool synced;      /* msync has been called on it */
 };
 
 struct vt_owners {
@@ -53,6 +54,10 @@ const char *vt_role_name(enum vt_role role);
 
 /* The birth of an event number, NULL: not known. */
 const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq);
+/* Whether msync has been called on a part of it. */
+bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq);
+void vt_owners_set_synced(struct vt_owners *o, uint64_t seq);
+
 /* The birth will be asked for soon. */
 void vt_owners_expect(const struct vt_owners *o, uint64_t seq);
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth);

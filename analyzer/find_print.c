@@ -11,14 +11,38 @@
 #include "why_call.h"
 #include "why_print.h"
 
+/* What the victim is called in this kind of finding. */
+static const char *victim_mark(const struct vt_finding *n)
+{
+	switch (n->kind) {
+	case VT_FIND_HINT_MOVED:
+		return "in its place";
+	case VT_FIND_BRK_BLOCKED:
+		return "in the way";
+	case VT_FIND_FAILED_UNMAP:
+		return "still mapped";
+	case VT_FIND_FILE_STREAM:
+	case VT_FIND_UNSYNCED:
+		return "";
+	default:
+		return "victim";
+	}
+}
+
 static bool mark_part(const struct vt_why_entry *e, struct vt_text *mark, const void *ctx)
 {
 	const struct vt_finding *n = ctx;
+	char count[VT_UNIT_TEXT];
 	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
-		if (e->event.seq && n->victims[i].birth.seq == e->event.seq)
-			vt_text_add(mark, "<- %s",
-				    n->kind == VT_FIND_HINT_MOVED ? "in its place" : "victim");
-	if (n->proof_seq && e->event.seq == n->proof_seq)
+		if (e->event.seq && n->victims[i].birth.seq == e->event.seq && *victim_mark(n) &&
+		    !mark->n)
+			vt_text_add(mark, "<- %s", victim_mark(n));
+	for (int i = 0; i < VT_FIND_MAKERS; i++)
+		if (n->makers[i].seq && n->makers[i].seq == e->event.seq)
+			vt_text_add(mark, "%s%s areas %s", mark->n ? ", " : "<- ",
+				    vt_format_count(count, n->makers[i].areas),
+				    n->makers[i].splits ? "split off here" : "made here");
+	if (n->proof_seq && e->event.seq == n->proof_seq && n->proof_seq != n->seq)
 		vt_text_add(mark, "<- proof");
 	return e->event.seq == n->seq;
 }
@@ -49,10 +73,11 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 		      const struct vt_trace *t, const struct vt_finding *n,
 		      const struct vt_style *style)
 {
-	char size[VT_UNIT_TEXT], buf[256];
+	char size[VT_UNIT_TEXT], buf[512];
 	struct vt_why_entry lines[VT_FIND_HISTORY];
 	size_t n_lines = 0;
 	const struct vt_why_entry *culprit = vt_story_find(s, n->seq);
+	const char *call = culprit ? vt_kinds[culprit->event.kind].name : "?";
 	for (uint32_t i = 0; i < n->n_history; i++) {
 		const struct vt_why_entry *e = vt_story_find(s, n->history[i]);
 		if (!e)
@@ -63,16 +88,20 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	fprintf(out, "%s%-7s  %s%s   #%" PRIu64 "  %s(0x%" PRIx64 ", %s)   thread %" PRIu32 " %s\n",
 		n->severity == VT_SEVERITY_ERROR ? style->bad : style->strong,
 		vt_severity_name(n->severity), vt_find_kinds[n->kind].name, style->off, n->seq,
-		culprit ? vt_kinds[culprit->event.kind].name : "?", n->addr,
-		vt_format_size(size, n->length), n->tid, vt_trace_thread_name(t, n->tid));
-	vt_why_print_sentence(out, vt_find_kinds[n->kind].sentence, style->width);
+		call, n->addr, vt_format_size(size, n->length), n->tid,
+		vt_trace_thread_name(t, n->tid));
+	vt_find_sentence(f, n, call, buf, sizeof(buf));
+	vt_why_print_sentence(out, buf, style->width);
 	vt_why_print_lines(out, lines, n_lines, t, style, mark_part, n);
 	print_victims(out, f, n);
-	if (*vt_find_proof_text(f, n, buf, sizeof(buf)))
-		fprintf(out, "  proof: %s\n", vt_find_proof_text(f, n, buf, sizeof(buf)));
+	if (*vt_find_placement(s, n, s->bottomup, buf, sizeof(buf)))
+		vt_why_print_sentence(out, buf, style->width);
+	if (*vt_find_proof_text(f, s, n, buf, sizeof(buf)))
+		fprintf(out, "  proof: %s\n", buf);
 	if (n->alike)
 		fprintf(out, "  %" PRIu64 " more of this kind from the same stack\n", n->alike);
-	vt_why_print_sentence(out, vt_find_kinds[n->kind].advice, style->width);
+	vt_find_advice(n, buf, sizeof(buf));
+	vt_why_print_sentence(out, buf, style->width);
 	fputc('\n', out);
 }
 

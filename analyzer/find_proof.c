@@ -1,11 +1,14 @@
 /*
- * find_proof.c - what the victim does afterwards: a call on its dead range proves the finding.
+ * find_proof.c - what happens afterwards: the victim's call on its dead range proves the finding,
+ * and so does a fatal fault there.
  *
  * Another owner's call is proof at once. Inside one module it must be the victim's own thread, and
  * the range must have been lost to a race or to a placement that went beyond it.
  *
  * SPDX-License-Identifier: MIT
  */
+#include <signal.h>
+
 #include "find.h"
 
 /* Whether the call came from the one who had the victim and does not know of its death. */
@@ -50,10 +53,19 @@ static bool prove_by(struct vt_find *f, struct vt_finding *n, const struct vt_de
 		n->severity = VT_SEVERITY_ERROR;
 		n->proof = VT_PROOF_VICTIM;
 		n->proof_seq = e->seq;
+		n->overlap |= e->seq <= n->seq + n->span;
 		vt_find_add_history(n, e->seq);
 		return true;
 	}
 	return false;
+}
+
+/* List a suspicion that has been proved. */
+static void list(struct vt_find *f, const struct vt_dead *d, const struct vt_finding *n)
+{
+	struct vt_finding proven = *n;
+	if (vt_find_is_suspicion(d))
+		vt_find_add(f, &proven);
 }
 
 bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
@@ -67,14 +79,52 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 	while (d) {
 		struct vt_finding *n = vt_find_claimed(f, d);
 		if (n && prove_by(f, n, d, e, lo, hi)) {
-			if (vt_find_is_suspicion(d)) {
-				struct vt_finding proven = *n;
-				vt_find_add(f, &proven);
-			}
+			list(f, d, n);
 			return true;
 		}
 		uint64_t next = d->hi;
 		d = next < hi ? vt_history_find(&f->claims, next, hi) : NULL;
 	}
 	return false;
+}
+
+/* The process died in a range whose mapping was given back, by whoever should have known. */
+static void find_use_after(struct vt_find *f, const struct vt_event *e, uint64_t page)
+{
+	struct vt_find_piece p;
+	const struct vt_dead *d = vt_history_find(&f->history, page, page + VT_PAGE_SIZE);
+	bool taken = vt_find_piece_at(f, page, page + VT_PAGE_SIZE, &p);
+	/* where something new lives, only code that was called there is sure to be meant */
+	if (!d || (taken && (!d->exec || (p.flags & VT_VM(EXEC)) || p.birth <= d->death)))
+		return;
+	struct vt_finding n = vt_find_begin(f, e, VT_FIND_STALE_RANGE, page, page + VT_PAGE_SIZE);
+	n.severity = VT_SEVERITY_ERROR;
+	n.proof = VT_PROOF_FAULT;
+	n.proof_seq = e->seq;
+	vt_find_add_history(&n, d->birth);
+	vt_find_add_history(&n, d->death);
+	if (taken) {
+		struct vt_birth b = vt_find_birth(f, &p);
+		vt_find_add_victim(f, &n, &p, &b);
+	}
+	vt_find_add(f, &n);
+}
+
+void vt_find_fault(struct vt_find *f, const struct vt_event *e)
+{
+	uint64_t page = e->a[0] & ~(VT_PAGE_SIZE - 1);
+	bool sent = (int64_t)e->a[2] <= 0; /* by kill, not by an instruction */
+	if ((e->a[1] != SIGSEGV && e->a[1] != SIGBUS && e->a[1] != SIGILL) || sent || !page)
+		return;
+	const struct vt_dead *d = vt_history_find(&f->claims, page, page + VT_PAGE_SIZE);
+	struct vt_finding *n = d ? vt_find_claimed(f, d) : NULL;
+	if (!n || is_taken_since(f, n, page, page + VT_PAGE_SIZE)) {
+		find_use_after(f, e, page);
+		return;
+	}
+	n->severity = VT_SEVERITY_ERROR;
+	n->proof = VT_PROOF_FAULT;
+	n->proof_seq = e->seq;
+	vt_find_add_history(n, e->seq);
+	list(f, d, n);
 }

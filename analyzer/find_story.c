@@ -7,7 +7,7 @@
  */
 #include "find_story.h"
 
-#include <inttypes.h>
+#include <sys/mman.h>
 
 #include "alloc.h"
 
@@ -48,6 +48,17 @@ static void fill(struct vt_story *s, struct vt_why_entry *entry, const struct vt
 	entry->n_frames = n;
 }
 
+/* Whether the model puts the mapping, not applied yet, where the kernel did. */
+static bool is_placed(const struct vt_replay *r, const struct vt_event *e)
+{
+	uint64_t length = (e->a[1] + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+	if (e->kind != VT_MMAP || vt_is_error(e->ret) || (e->a[3] & MAP_FIXED))
+		return false;
+	uint64_t at = vt_get_unmapped_area(&r->model, e->a[0], length, e->a[5] >> VT_PAGE_SHIFT,
+					   e->a[3], e->file);
+	return at == (uint64_t)e->ret && at != e->a[0];
+}
+
 int vt_story_collect(struct vt_story *s, const struct vt_find *f, struct vt_trace *t)
 {
 	struct vt_replay r;
@@ -57,17 +68,24 @@ int vt_story_collect(struct vt_story *s, const struct vt_find *f, struct vt_trac
 	if (error)
 		return error;
 	s->sites = vt_sites_new();
-	for (size_t at = 0; at < s->n;) {
+	s->bottomup = r.model.config.bottomup;
+	for (size_t at = 0, last = 0; at < s->n;) {
+		const struct vt_item *next =
+		    last + 1 == s->entries[at].event.seq ? vt_replay_peek(&r) : NULL;
+		bool placed = next && next->type == VT_ITEM_EVENT && is_placed(&r, &next->event);
 		enum vt_item_type type = vt_replay_next(&r, &item);
 		if (type == VT_ITEM_END)
 			break;
 		vt_sites_follow(s->sites, &r, &item);
 		if (type != VT_ITEM_EVENT)
 			continue;
+		last = item.event.seq;
 		while (at < s->n && s->entries[at].event.seq < item.event.seq)
 			at++;
-		if (at < s->n && s->entries[at].event.seq == item.event.seq)
-			fill(s, &s->entries[at++], &r, &item.event);
+		if (at == s->n || s->entries[at].event.seq != item.event.seq)
+			continue;
+		s->entries[at].placed = placed;
+		fill(s, &s->entries[at++], &r, &item.event);
 	}
 	vt_replay_fini(&r);
 	return 0;
@@ -87,36 +105,4 @@ const struct vt_why_entry *vt_story_find(const struct vt_story *s, uint64_t seq)
 	const struct vt_why_entry *e =
 	    s->n ? bsearch(&key, s->entries, s->n, sizeof(key), by_number) : NULL;
 	return e && e->event.tid ? e : NULL; /* an older process's event has no thread here */
-}
-
-const char *vt_find_proof_text(const struct vt_find *f, const struct vt_finding *n, char *buf,
-			       size_t size)
-{
-	const struct vt_birth *b = &n->victims[0].birth;
-	switch (n->proof) {
-	case VT_PROOF_OWNER:
-		if (b->role == VT_ROLE_STACK || b->role == VT_ROLE_MALLOC ||
-		    b->role == VT_ROLE_LOADER)
-			snprintf(buf, size, "the memory belongs to %s (%s), not to %s.",
-				 vt_owner_name(&f->owners, b->owner), vt_role_name(b->role),
-				 vt_owner_name(&f->owners, n->owner));
-		else
-			snprintf(buf, size, "the memory belongs to %s, not to %s.",
-				 vt_owner_name(&f->owners, b->owner),
-				 vt_owner_name(&f->owners, n->owner));
-		return buf;
-	case VT_PROOF_TWICE:
-		snprintf(buf, size, "nothing was mapped there any more.");
-		return buf;
-	case VT_PROOF_VICTIM:
-		snprintf(buf, size,
-			 "#%" PRIu64 " is the victim's owner, at work on the range that is dead.",
-			 n->proof_seq);
-		return buf;
-	case VT_PROOF_RELIED:
-		snprintf(buf, size, "#%" PRIu64 " used the address all the same.", n->proof_seq);
-		return buf;
-	default:
-		return "";
-	}
 }

@@ -43,6 +43,7 @@ static void find_nothing_there(struct vt_find *f, const struct vt_event *e, uint
 	bool same = d.lo == lo && d.hi == hi;
 	n.severity = same ? VT_SEVERITY_ERROR : VT_SEVERITY_WARNING;
 	n.proof = same ? VT_PROOF_TWICE : VT_PROOF_NONE;
+	n.opened = d.death;
 	vt_find_add_history(&n, d.birth);
 	vt_find_add_history(&n, d.death);
 	vt_find_add(f, &n);
@@ -68,6 +69,25 @@ static enum vt_severity judge_foreign(const struct vt_find *f, const struct vt_b
 	/* handed over as a whole: two modules may have agreed on that */
 	return f->actor == VT_OWNER_RUNTIME || (b->lo == lo && b->hi == hi) ? VT_SEVERITY_SUSPICION
 									    : VT_SEVERITY_ERROR;
+}
+
+/* What the caller had there itself, and who gave back the part where the victim lay. */
+static void find_own_part(struct vt_find *f, struct vt_finding *n)
+{
+	const struct vt_find_victim *v = &n->victims[0];
+	for (size_t i = 0; i < f->n_pieces && !n->mine; i++) {
+		struct vt_birth b = vt_find_birth(f, &f->pieces[i]);
+		if (b.owner != f->actor || b.lo != n->addr || !b.seq)
+			continue;
+		n->mine = b.seq;
+		n->mine_length = b.hi - b.lo;
+		vt_find_add_history(n, b.seq);
+	}
+	const struct vt_dead *d = vt_history_find(&f->history, v->lo, v->hi);
+	if (!d || d->killer != f->actor || d->death >= v->birth.seq)
+		return;
+	n->opened = d->death;
+	vt_find_add_history(n, d->death);
 }
 
 uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
@@ -109,8 +129,12 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 		return 0;
 	if (lost) {
 		n.kind = VT_FIND_DOUBLE_UNMAP;
+		n.opened = d.death;
 		vt_find_add_history(&n, d.birth);
 		vt_find_add_history(&n, d.death);
 	}
+	if (!lost)
+		find_own_part(f, &n);
+	vt_find_add_history(&n, f->hint_seq);
 	return vt_find_add(f, &n);
 }

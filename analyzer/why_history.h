@@ -40,6 +40,7 @@ struct vt_why_entry {
 	const char *path;             /* of the file that was mapped, NULL: none */
 	const struct vt_site *site;   /* NULL: no stack recorded */
 	bool by_loader;               /* the loader's own call: laying out a library, most often */
+	bool placed;                  /* the kernel chose the place, and the model says the same */
 	struct vt_frame_text *frames; /* if vt_why.stacks */
 	size_t n_frames;
 };
