@@ -111,6 +111,7 @@ struct vt_finding {
 	uint64_t proof_seq;
 	uint64_t opened; /* the call that had given back what the victim lay in, 0: none */
 	uint64_t mine, mine_length; /* the caller's own mapping at addr, 0: none */
+	const char *path;           /* of the file that it is about, NULL: none */
 	uint64_t count, limit;      /* areas, bytes or calls, as the kind has it; limit 0: none */
 	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas */
 	uint64_t alike;                    /* more of the same kind and stack, not listed */
@@ -183,6 +184,7 @@ struct vt_find {
 	size_t cap_streams;
 	struct vt_find_split *splits; /* by stack, from where areas get many */
 	struct vt_finding areas;      /* of the moment that areas became many; seq 0: not yet */
+	struct vt_finding locks;      /* of the moment that locked memory did */
 	struct vt_find_group *groups; /* findings by kind and stack */
 };
 

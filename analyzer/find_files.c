@@ -61,14 +61,10 @@ static void follow(struct vt_find *f, const struct vt_event *e, uint32_t file, i
 		return;
 	uint64_t lo = e->kind == VT_MMAP ? (uint64_t)e->ret : e->a[0];
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_FILE_STREAM, lo, lo + length);
-	struct vt_find_piece p;
 	n.severity = VT_SEVERITY_INFO;
 	n.count = s->calls;
+	n.path = vt_find_path(f, file);
 	vt_find_add_history(&n, s->seq);
-	if (vt_find_piece_at(f, lo, lo + 1, &p)) {
-		struct vt_birth b = vt_find_birth(f, &p);
-		vt_find_add_victim(f, &n, &p, &b);
-	}
 	vt_find_add(f, &n);
 	s->advised = true;
 }
@@ -86,6 +82,7 @@ static void find_mapping(struct vt_find *f, const struct vt_event *e)
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_FILE_POPULATE, at, at + length);
 	n.severity = VT_SEVERITY_INFO;
 	n.count = e->a[2] & PROT_WRITE ? length : 0; /* copied at once */
+	n.path = vt_find_path(f, e->file);
 	vt_find_add(f, &n);
 }
 
@@ -116,10 +113,10 @@ static void find_unsynced(struct vt_find *f, const struct vt_event *e)
 		    (p->flags & (VT_VM(SHARED) | VT_VM(WRITE))) != (VT_VM(SHARED) | VT_VM(WRITE)) ||
 		    !is_lasting(f, p->file) || vt_owners_is_synced(&f->owners, p->birth))
 			continue;
-		struct vt_birth b = vt_find_birth(f, p);
 		struct vt_finding n = vt_find_begin(f, e, VT_FIND_UNSYNCED, p->lo, p->hi);
 		n.severity = VT_SEVERITY_INFO;
-		vt_find_add_victim(f, &n, p, &b);
+		n.path = vt_find_path(f, p->file);
+		vt_find_add_history(&n, p->birth);
 		vt_find_add(f, &n);
 		return;
 	}
@@ -137,14 +134,14 @@ static void note_sync(struct vt_find *f, const struct vt_event *e)
 
 void vt_find_files(struct vt_find *f, const struct vt_event *e)
 {
+	if (e->kind == VT_MSYNC)
+		note_sync(f, e);
 	if (!f->actor || f->actor == VT_OWNER_RUNTIME || vt_is_error(e->ret))
 		return;
 	if (e->kind == VT_MMAP && is_regular(f, e->file))
 		find_mapping(f, e);
 	else if (e->kind == VT_MADVISE)
 		find_advice(f, e);
-	else if (e->kind == VT_MSYNC)
-		note_sync(f, e);
 	if (f->n_pieces)
 		find_unsynced(f, e);
 }

@@ -35,9 +35,14 @@ static bool is_anonymous_mmap(const struct vt_event *e)
 }
 
 /* The caller replaced memory of its own module. */
-static enum vt_severity judge_own(const struct vt_event *e, const struct vt_find_piece *p,
-				  const struct vt_birth *b, bool committing)
+static enum vt_severity judge_own(const struct vt_find *f, const struct vt_event *e,
+				  const struct vt_find_piece *p, const struct vt_birth *b,
+				  bool committing)
 {
+	/* a segment goes by shmdt: nobody gives its pages up one by one */
+	if (f->replay->trace->n_files > p->file &&
+	    f->replay->trace->files[p->file].kind == VT_FILE_SYSV && (p->flags & ACCESSIBLE))
+		return VT_SEVERITY_WARNING;
 	if (committing || !(p->flags & ACCESSIBLE))
 		return VT_SEVERITY_INFO;
 	if (e->kind == VT_MMAP && !(e->a[2] & (PROT_READ | PROT_WRITE | PROT_EXEC)))
@@ -108,7 +113,7 @@ uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e)
 			continue;
 		bool own = b.owner == f->actor || b.root_owner == f->actor;
 		enum vt_severity severity =
-		    own ? judge_own(e, p, &b, committing) : judge_foreign(e, p, &b, hi);
+		    own ? judge_own(f, e, p, &b, committing) : judge_foreign(e, p, &b, hi);
 		if (severity == VT_SEVERITY_INFO)
 			continue;
 		const struct vt_dead *d = vt_history_find(&f->history, p->lo, p->hi);

@@ -76,6 +76,7 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	vt_json_u64(o, "alike", n->alike);
 	vt_find_placement(s, n, s->bottomup, buf, sizeof(buf));
 	vt_json_text(o, "placement", *buf ? buf : NULL);
+	vt_json_text(o, "path", n->path);
 	vt_json_u64(o, "count", n->count);
 	vt_json_u64(o, "limit", n->limit);
 	json_object_object_add(o, "makers", makers_of(n));

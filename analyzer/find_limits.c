@@ -15,10 +15,10 @@
 #include "alloc.h"
 #include "find.h"
 
-/* Areas are many from here on, in percent of the limit; splits are counted from a quarter on. */
+/* Areas are many from here on, in percent of the limit. */
 #define MANY 90
 
-/* How many areas the calls of a stack have split off, or the mappings of a stack are. */
+/* How many areas the calls of a stack have split off, or have made. */
 struct vt_find_split {
 	UT_hash_handle hh;
 	uint32_t stack;
@@ -82,11 +82,15 @@ static void find_makers(struct vt_find *f, struct vt_finding *n)
 
 static struct vt_finding begin_areas(struct vt_find *f, const struct vt_event *e, uint64_t areas)
 {
-	uint64_t lo = 0, hi = 0;
-	vt_find_range(e, &lo, &hi);
+	const struct vt_effect *fx = &f->replay->effect;
+	uint64_t lo = fx->lo, hi = fx->hi;
+	if (vt_is_error(e->ret)) {
+		lo = e->a[0];
+		hi = lo + e->a[1];
+	}
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_MAP_COUNT, lo, hi);
-	n.count = areas;
 	n.limit = f->replay->model.config.max_map_count;
+	n.count = areas < n.limit ? areas : n.limit; /* beyond it the model is in doubt */
 	find_makers(f, &n);
 	return n;
 }
@@ -102,12 +106,13 @@ static void find_areas(struct vt_find *f, const struct vt_event *e)
 {
 	const struct vt_model *m = &f->replay->model;
 	uint64_t limit = m->config.max_map_count, areas = m->totals.map_count;
-	if (!limit || areas < limit / 4)
-		return;
+	/* madvise says EAGAIN for want of kernel memory, an area among it */
+	bool refused = e->ret == -ENOMEM || (e->kind == VT_MADVISE && e->ret == -EAGAIN);
 	if (f->replay->effect.splits && !vt_is_error(e->ret))
 		count(&f->splits, e->stack, f->replay->effect.splits, e->seq);
-	if (e->ret == -ENOMEM && may_need_areas(e->kind) &&
-	    areas + m->totals.undetermined + 1 >= limit) {
+	if (!limit || areas < limit / 4)
+		return;
+	if (refused && may_need_areas(e->kind) && areas + m->totals.undetermined + 1 >= limit) {
 		struct vt_finding n = begin_areas(f, e, areas + m->totals.undetermined);
 		n.severity = VT_SEVERITY_ERROR;
 		n.proof = VT_PROOF_REFUSED;
@@ -156,16 +161,18 @@ static void find_locks(struct vt_find *f, const struct vt_event *e)
 	bool refused = e->ret == -ENOMEM || e->ret == -EAGAIN || e->ret == -EPERM;
 	uint64_t lo = 0, hi = 0;
 	vt_find_range(e, &lo, &hi);
-	if (limit == UINT64_MAX || locked > limit ||
-	    (refused ? locked + (hi - lo) <= limit && e->kind != VT_MLOCKALL
-		     : locked < limit / 100 * MANY))
+	if (limit == UINT64_MAX || locked > limit)
+		return;
+	if (refused ? locked + (hi - lo) <= limit && e->kind != VT_MLOCKALL
+		    : locked < limit / 100 * MANY || f->locks.seq)
 		return;
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_LOCK_LIMIT, lo, hi);
 	n.severity = refused ? VT_SEVERITY_WARNING : VT_SEVERITY_INFO;
 	n.proof = refused ? VT_PROOF_REFUSED : VT_PROOF_NONE;
 	n.count = locked;
 	n.limit = limit;
-	vt_find_add(f, &n);
+	if (!f->locks.severity || refused)
+		f->locks = n;
 }
 
 /* An address that is no page's, inside a mapping of the caller's own. */
@@ -225,5 +232,7 @@ void vt_find_flush_limits(struct vt_find *f)
 		f->areas.severity = VT_SEVERITY_WARNING;
 		vt_find_add(f, &f->areas);
 	}
+	if (f->locks.seq)
+		vt_find_add(f, &f->locks);
 	free_counts(&f->splits);
 }

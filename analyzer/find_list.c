@@ -118,16 +118,14 @@ static int by_severity(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-/* Keep one of the findings that are alike in kind, severity and stack; f->found is sorted. */
+/* Keep the worst of the findings that are alike in kind and stack; f->found is sorted. */
 static void fold(struct vt_find *f)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < f->n; i++) {
 		struct vt_finding *n = &f->found[i];
 		size_t j = 0;
-		while (j < kept &&
-		       (f->found[j].kind != n->kind || f->found[j].severity != n->severity ||
-			f->found[j].stack != n->stack))
+		while (j < kept && (f->found[j].kind != n->kind || f->found[j].stack != n->stack))
 			j++;
 		if (j < kept)
 			f->found[j].alike += 1 + n->alike;

@@ -21,9 +21,6 @@ static const char *victim_mark(const struct vt_finding *n)
 		return "in the way";
 	case VT_FIND_FAILED_UNMAP:
 		return "still mapped";
-	case VT_FIND_FILE_STREAM:
-	case VT_FIND_UNSYNCED:
-		return "";
 	default:
 		return "victim";
 	}
@@ -34,8 +31,7 @@ static bool mark_part(const struct vt_why_entry *e, struct vt_text *mark, const 
 	const struct vt_finding *n = ctx;
 	char count[VT_UNIT_TEXT];
 	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
-		if (e->event.seq && n->victims[i].birth.seq == e->event.seq && *victim_mark(n) &&
-		    !mark->n)
+		if (e->event.seq && n->victims[i].birth.seq == e->event.seq && !mark->n)
 			vt_text_add(mark, "<- %s", victim_mark(n));
 	for (int i = 0; i < VT_FIND_MAKERS; i++)
 		if (n->makers[i].seq && n->makers[i].seq == e->event.seq)
@@ -94,6 +90,8 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	vt_why_print_sentence(out, buf, style->width);
 	vt_why_print_lines(out, lines, n_lines, t, style, mark_part, n);
 	print_victims(out, f, n);
+	if (n->path)
+		fprintf(out, "  file: %s\n", n->path);
 	if (*vt_find_placement(s, n, s->bottomup, buf, sizeof(buf)))
 		vt_why_print_sentence(out, buf, style->width);
 	if (*vt_find_proof_text(f, s, n, buf, sizeof(buf)))

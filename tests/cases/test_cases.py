@@ -114,6 +114,96 @@ class Cases(TraceTest):
         finding = self.one("stale_madvise", "stale-range", "error", "mmap munmap mmap >madvise")
         self.assertEqual(finding["victims"][0]["birth"], finding["history"][2]["seq"])
 
+    def test_fex_2013_malloc_took_the_range_that_was_found(self):
+        finding = self.one("fex_2013", "fixed-clobber", "error", "mmap munmap mmap >mmap")
+        self.assertEqual(finding["victims"][0]["birth"], finding["history"][2]["seq"])
+        self.assertEqual(finding["victims"][0]["role"], "malloc")
+        self.assertEqual(finding["alike"], 3)
+
+    def test_llvm_102009_wrong_base_refused_and_the_mapping_stays(self):
+        finding = self.one("llvm_102009", "failed-unmap", "warning", "mmap >munmap")
+        self.assertEqual(finding["victims"][0]["birth"], finding["history"][0]["seq"])
+
+    def exhausted(self, name, refused, maker):
+        """The case runs out of areas in a call, and these calls had made most of them."""
+        self.record([CASES / name], timeout=120)
+        trace = self.only_trace()
+        finding = self.findings(trace, 1)[0]
+        self.assertEqual((finding["kind"], finding["severity"]), ("map-count", "error"))
+        self.assertEqual(finding["history"][-1]["call"], refused)
+        self.assertGreater(finding["count"], finding["limit"] * 0.99)
+        calls = {e["seq"]: e["call"] for e in finding["history"]}
+        self.assertIn(maker, [calls[m["seq"]] for m in finding["makers"]])
+        self.assertGreater(max(m["areas"] for m in finding["makers"]), finding["limit"] // 2)
+
+    def test_clickhouse_5369_areas_exhausted_by_guards(self):
+        self.exhausted("clickhouse_5369", "mprotect", "mmap")
+
+    def test_memcached_512_areas_exhausted_by_blocks_of_malloc(self):
+        self.exhausted("memcached_512", "madvise", "mmap")
+
+    def test_mps_304_mprotect_fails_at_the_limit(self):
+        self.exhausted("mps_304", "mprotect", "mprotect")
+
+    def test_near_the_limit_of_areas(self):
+        self.record([CASES / "clickhouse_5369", 30000], timeout=120)
+        finding = self.findings(self.only_trace(), 1)[0]
+        self.assertEqual((finding["kind"], finding["severity"]), ("map-count", "warning"))
+
+    def test_brk_blocked_by_a_mapping(self):
+        finding = self.one("brk_blocked", "brk-blocked", "warning", "mmap >brk")
+        self.assertEqual(finding["victims"][0]["birth"], finding["history"][0]["seq"])
+
+    def test_decaf_424_the_hint_is_unmapped_and_not_what_was_got(self):
+        finding = self.one("decaf_424", "foreign-unmap", "error", "mmap mmap >munmap")
+        self.assertEqual(finding["victims"][0]["role"], "malloc")
+
+    def test_lind_1062_rounded_up_over_a_shared_segment(self):
+        finding = self.one("lind_1062", "fixed-clobber", "warning", "mmap munmap shmat >mmap")
+        self.assertEqual(finding["victims"][0]["birth"], finding["history"][2]["seq"])
+        self.assertEqual(finding["victims"][0]["bytes"], 4096)
+
+    def test_function_of_a_closed_library_called(self):
+        self.record([CASES / "stale_function", CASES / "liblender.so"])
+        trace = self.only_trace()
+        if not [e for e in trace.events() if e["call"] == "fault"]:
+            self.skipTest("no faults recorded")
+        finding = self.findings(trace, 1)[0]
+        self.assertEqual((finding["kind"], finding["severity"]), ("stale-range", "error"))
+        self.assertEqual([e["call"] for e in finding["history"]][-3:], ["munmap", "mmap", "fault"])
+
+    def file_used(self, way, kind):
+        """Files must not lie in memory for what is said of them; the build directory does not."""
+        name = CASES / f"file.{os.getpid()}"
+        self.addCleanup(name.unlink, missing_ok=True)
+        if kind:
+            finding = self.one("files", kind[0], "info", kind[1], way, name)
+            self.assertEqual(finding["path"], str(name))
+        else:
+            self.healthy([CASES / "files", way, name])
+
+    def test_file_read_in_order_by_windows(self):
+        self.file_used("windows", ("file-stream", "mmap >mmap"))
+
+    def test_file_read_in_order_with_the_right_advice(self):
+        self.file_used("sequential", None)
+
+    def test_file_streamed_by_willneed(self):
+        self.file_used("willneed", ("file-stream", "madvise >madvise"))
+
+    def test_file_unmapped_without_msync(self):
+        self.file_used("unsynced", ("unsynced", "mmap >munmap"))
+
+    def test_file_unmapped_after_msync(self):
+        self.file_used("synced", None)
+
+    def test_private_file_populated(self):
+        self.file_used("populate", ("file-populate", ">mmap"))
+
+    def test_locking_more_than_allowed(self):
+        finding = self.one("lock_limit", "lock-limit", "warning", ">mlock")
+        self.assertEqual((finding["count"], finding["limit"]), (MIB - 4096, MIB))
+
     def test_window(self):
         self.one("window", "unmap-remap-window", "info", "mmap munmap >mmap")
 
