@@ -57,7 +57,7 @@ static struct vt_model_config config_of(const struct vt_trace *t)
 		.mmap_min_addr = vt_trace_meta_u64(t, "mmap_min_addr", 65536),
 		.bottomup = layout && !strcmp(layout, "bottomup"),
 		/* __get_unmapped_area calls thp_get_unmapped_area for any kernel with huge pages */
-		.thp_align = thp && kernel >= (6u << 16 | 7 << 8),
+		.thp_align = thp != NULL,
 		.shmem_align = shmem && strcmp(shmem, "never") && strcmp(shmem, "deny"),
 		.thp_always = thp && !strcmp(thp, "always"),
 		.max_map_count = vt_trace_meta_u64(t, "max_map_count", 65530),

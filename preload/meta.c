@@ -263,7 +263,7 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	}
 	c->thp_always = huge_page_policy("thp", "/sys/kernel/mm/transparent_hugepage/enabled");
 	huge_page_policy("thp_shmem", "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-	c->thp_align = c->kernel_version >= (6u << 16 | 7u << 8);
+	c->thp_align = true;
 	options();
 	kinds();
 	vt_store_frame(VT_FRAME_META, vt.raw, (size_t)(out.p - (char *)vt.raw), vt.next_seq, 0);

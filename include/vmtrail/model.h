@@ -130,6 +130,42 @@ struct vt_totals {
 	uint64_t locked_unsure; /* locked_vm may be that much higher (MREMAP_DONTUNMAP, touched?) */
 };
 
+/*
+ * What kernels differ in: X(NAME, the version since which it is so, what it is). Versions are
+ * mainline's; a stable branch may have taken a way over.
+ */
+#define VT_KERNEL_WAYS(X)                                                                          \
+	X(GUARD_GAP_RETRY, 6, 1,                                                                   \
+	  "a gap that ends in a stack's guard gap makes unmapped_area begin again behind it")      \
+	X(BRK_JOINS_PREVIOUS, 6, 1, "do_brk_flags joins new memory to the area before it only")    \
+	X(THP_ALIGN, 6, 7, "large anonymous memory is placed by huge pages")                       \
+	X(STACK_NOHUGEPAGE, 6, 7, "MAP_STACK sets VM_NOHUGEPAGE")                                  \
+	X(THP_TOPDOWN, 6, 8, "... and as high as it can be (__thp_get_unmapped_area)")             \
+	X(THP_WHOLE, 6, 12, "... only where it is made of whole huge pages")                       \
+	X(SEAL_BY_AREA, 6, 12, "a sealed area refuses a call when the call comes to it")           \
+	X(LIMITS_LATE, 6, 12, "a forced placement looks at limits when areas are split already")   \
+	X(THP_NO_HINT, 6, 13, "... and only without a hint")                                       \
+	X(ANON_VMA_TAKEN_OVER, 6, 16, "an area without anon_vma merges with one that has one")     \
+	X(MOVE_SEVERAL, 6, 17, "mremap moves several areas at once (remap_move)")                  \
+	X(GUARD_FILES_BARE, 6, 18, "guard markers give private file mappings no anon_vma")
+
+enum vt_kernel_way {
+#define VT_KERNEL_WAY_ENUM(n, major, minor, text) VT_KERNEL_WAY_##n,
+	VT_KERNEL_WAYS(VT_KERNEL_WAY_ENUM)
+#undef VT_KERNEL_WAY_ENUM
+	    VT_KERNEL_WAY_COUNT
+};
+
+struct vt_kernel_way_info {
+	uint32_t since; /* as vt_model_config.kernel_version */
+	const char *text;
+};
+
+extern const struct vt_kernel_way_info vt_kernel_ways[VT_KERNEL_WAY_COUNT];
+
+/* The ways of a kernel, as bits 1 << enum vt_kernel_way; version 0: all there are. */
+uint32_t vt_kernel_ways_of(uint32_t version);
+
 /* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends.
  */
 struct vt_memory {
@@ -145,9 +181,9 @@ struct vt_model_config {
 	uint64_t mmap_base;      /* top of the top-down search, 0: not known */
 	uint64_t mmap_min_addr;  /* vm.mmap_min_addr */
 	bool bottomup;           /* legacy layout */
-	bool thp_align;          /* the kernel aligns large anonymous placements to huge pages */
-	bool shmem_align;        /* ... and those of shared and tmpfs memory (shmem_enabled) */
-	bool thp_always; /* transparent huge pages on for every mapping: reads may set anon_vma */
+	bool thp_align;   /* there are transparent huge pages: large placements are aligned */
+	bool shmem_align; /* ... also those of shared and tmpfs memory (shmem_enabled) */
+	bool thp_always;  /* transparent huge pages on for every mapping: reads may set anon_vma */
 	uint64_t max_map_count;
 	uint64_t rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock; /* bytes; UINT64_MAX none */
 	uint64_t stack_guard_gap;                                      /* bytes */
@@ -252,6 +288,7 @@ struct vt_model {
 	void *merge_ctx;
 	uint16_t *files; /* what is known of each file id; model's own */
 	uint32_t file_cap;
+	uint32_t ways;      /* the kernel's, by config.kernel_version */
 	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;
 	uint32_t next_identity;

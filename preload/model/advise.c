@@ -109,6 +109,8 @@ static uint64_t end_of_walk(struct vt_apply *a, uint64_t lo, uint64_t hi, const 
 		return vector ? vt_min(hi, lo + vt_page_up((uint64_t)ret)) : hi;
 	if (ret == -ENOMEM && hole)
 		return hi;
+	if (ret == -EPERM && !vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))
+		return lo;
 	uint64_t at = refused_from(m, lo, hi, v);
 	if (v->set | v->clear)
 		at = vt_min(at, vt_huge_cut(m, lo, hi));
@@ -123,7 +125,7 @@ static uint64_t end_of_walk(struct vt_apply *a, uint64_t lo, uint64_t hi, const 
 
 /*
  * anon_vma_prepare on every anonymous area of the range, for guard markers or pages made for
- * writing. Private file mappings got one for guard markers before 6.18.
+ * writing.
  */
 static void touch_areas(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
@@ -131,7 +133,8 @@ static void touch_areas(struct vt_model *m, uint64_t lo, uint64_t hi)
 	while (x && x->start < hi) {
 		uint32_t anon = vt_anon_of_area(x);
 		if (!(x->flags & VT_VM(SHARED)) && !(anon & VT_ANON_TOUCHED)) {
-			uint32_t sure = vt_is_anonymous(m, x) ? VT_ANON_TOUCHED : 0;
+			bool bare = vt_kernel_has(m, VT_KERNEL_WAY_GUARD_FILES_BARE);
+			uint32_t sure = vt_is_anonymous(m, x) || !bare ? VT_ANON_TOUCHED : 0;
 			if (sure || !anon)
 				vt_anon_set_area(x, vt_anon_new_label(m) | sure |
 							(anon & VT_ANON_FORKED));

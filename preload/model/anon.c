@@ -104,7 +104,7 @@ enum vt_boundary vt_anon_compatible(const struct vt_model *m, uint32_t a, bool a
 	if (!a || !b) {
 		if ((a | b) & VT_ANON_FORKED)
 			return VT_BOUNDARY_UNDETERMINED;
-		if (!a && m->config.kernel_version && m->config.kernel_version < VT_KERNEL(6, 16))
+		if (!a && !vt_kernel_has(m, VT_KERNEL_WAY_ANON_VMA_TAKEN_OVER))
 			return b & VT_ANON_TOUCHED ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
 		return VT_BOUNDARY_MERGED;
 	}

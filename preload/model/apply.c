@@ -40,7 +40,9 @@ static const apply_fn rules[VT_KIND_COUNT] = {
 int vt_model_init(struct vt_model *m, const struct vt_model_config *config,
 		  const struct vt_memory *memory)
 {
-	*m = (struct vt_model){ .config = *config, .memory = *memory };
+	*m = (struct vt_model){ .config = *config,
+				.memory = *memory,
+				.ways = vt_kernel_ways_of(config->kernel_version) };
 	return 0;
 }
 

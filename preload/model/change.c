@@ -131,6 +131,8 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 		at = forbidden_from(m, lo, hi, access);
 		break;
 	case EPERM:
+		if (!vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))
+			return lo;
 		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
 			x = vt_extent_next(x);
 		at = x ? vt_min(vt_max(x->start, lo), hi) : hi;

@@ -7,6 +7,7 @@
  *   tree.c    order and gaps: the augmented red-black tree, knows nothing of mappings
  *   extent.c  extents: memory, cut, fuse, walk
  *   file.c    what file ids stand for
+ *   kernel.c  which kernel has which ways
  *   charge.c  the counters: total_vm and kin, accountable_mapping
  *   merge.c   the boundary between two neighbours: vma_merge's conditions
  *   anon.c    what is known of an area's anon_vma
@@ -110,6 +111,12 @@ static inline enum vt_file_kind vt_file_kind(const struct vt_model *m, uint32_t 
 static inline bool vt_file_in_memory(const struct vt_model *m, uint32_t file)
 {
 	return file < m->file_cap && m->files[file] & VT_FILE_IN_MEMORY;
+}
+
+/* Whether the kernel has a way of VT_KERNEL_WAYS. */
+static inline bool vt_kernel_has(const struct vt_model *m, enum vt_kernel_way way)
+{
+	return m->ways >> way & 1;
 }
 
 /* The size of a HUGETLB file's pages. */

@@ -32,7 +32,7 @@ static uint32_t flag_bits(const struct vt_model *m, uint64_t flags)
 		f |= VT_VM(LOCKED);
 	if (flags & MAP_SYNC)
 		f |= VT_VM(SYNC);
-	if (flags & MAP_STACK && m->config.kernel_version >= VT_KERNEL(6, 7))
+	if (flags & MAP_STACK && vt_kernel_has(m, VT_KERNEL_WAY_STACK_NOHUGEPAGE))
 		f |= VT_VM(NOHUGEPAGE);
 	return f;
 }
@@ -139,6 +139,8 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 			return 0;
 		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
 			x = vt_extent_next(x);
+		if (!vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))
+			return 0;
 		return x && x->start < hi ? vt_split_area(a, lo, split) : 0;
 	case ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
@@ -160,6 +162,11 @@ static int refused_placement(struct vt_apply *a, uint64_t lo, uint64_t hi)
 		return vt_refused_unmap(a, lo, hi);
 	const struct vt_model_config *c = &m->config;
 	uint64_t areas = m->totals.map_count + m->totals.undetermined;
+	/* older kernels looked at may_expand_vm first, and unmapped before they charged */
+	if (!vt_kernel_has(m, VT_KERNEL_WAY_LIMITS_LATE)) {
+		a->fx->contradiction |= VT_CONTRA_OPEN;
+		return 0;
+	}
 	/* with room for two more areas it was may_expand_vm or the commit limit: both come late */
 	bool late = hi <= c->task_size && areas + 2 < c->max_map_count;
 	enum vt_boundary b = late ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
@@ -269,7 +276,8 @@ static int grow_brk(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	like.flags = VT_VM(READ) | VT_VM(WRITE) | VT_VM_MAY | VT_VM(ACCOUNT) | m->def_flags;
 	if (m->personality & READ_IMPLIES_EXEC)
 		like.flags |= VT_VM(EXEC);
-	struct vt_extent *x = vt_insert_mapping(a, &like, false);
+	bool with_next = !vt_kernel_has(m, VT_KERNEL_WAY_BRK_JOINS_PREVIOUS);
+	struct vt_extent *x = vt_insert_mapping(a, &like, with_next);
 	if (!x)
 		return -ENOMEM;
 	if ((x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED))

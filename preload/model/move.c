@@ -433,7 +433,8 @@ int vt_apply_mremap(struct vt_apply *a)
 	bool forced = flags & MREMAP_FIXED, stays = flags & MREMAP_DONTUNMAP;
 
 	set_ranges(a, lo, lo + old_len, 0, 0);
-	bool moves_only = forced && old_len == new_len && old_len;
+	bool moves_only =
+	    forced && old_len == new_len && old_len && vt_kernel_has(m, VT_KERNEL_WAY_MOVE_SEVERAL);
 	if (vt_is_error(ev->ret)) {
 		if (refused_early(a, old_len, new_len))
 			return 0;

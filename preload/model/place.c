@@ -36,12 +36,18 @@ static uint64_t start_gap(const struct vt_model *m, const struct vt_extent *x)
 	return x->start > gap ? x->start - gap : 0;
 }
 
+/* Whether a stack's guard gap is looked at when a gap has been chosen, and not before. */
+static bool retries(const struct vt_model *m)
+{
+	return vt_kernel_has(m, VT_KERNEL_WAY_GUARD_GAP_RETRY);
+}
+
 /* The free range before x within the search; false: shorter than is asked of a gap. */
-static bool gap_before(const struct search *s, const struct vt_extent *x, uint64_t *lo,
-		       uint64_t *hi)
+static bool gap_before(const struct vt_model *m, const struct search *s, const struct vt_extent *x,
+		       uint64_t *lo, uint64_t *hi)
 {
 	*lo = vt_max(x->start - vt_tree_gap(x), s->low);
-	*hi = vt_min(x->start, s->high);
+	*hi = vt_min(retries(m) ? x->start : start_gap(m, x), s->high);
 	return *hi > *lo && *hi - *lo >= s->length + s->align_mask;
 }
 
@@ -142,12 +148,12 @@ static uint64_t unmapped_area(const struct vt_model *m, const struct search *ask
 		x = vt_extent_next(x);
 	while (x && x->start - vt_tree_gap(x) < s.high) {
 		uint64_t lo, hi;
-		if (!gap_before(&s, x, &lo, &hi)) {
+		if (!gap_before(m, &s, x, &lo, &hi)) {
 			x = next_fit(x, want);
 			continue;
 		}
 		uint64_t at = lowest_in(&s, lo, hi);
-		if (start_gap(m, x) >= at + s.length - 1)
+		if (!retries(m) || start_gap(m, x) >= at + s.length - 1)
 			return at;
 		s.low = vt_area_tail(x)->end;
 		x = vt_extent_next(vt_area_tail(x));
@@ -173,11 +179,11 @@ static uint64_t unmapped_area_topdown(const struct vt_model *m, const struct sea
 			return highest_in(&s, lo, s.high);
 	}
 	while (x && x->end > s.low) {
-		if (!gap_before(&s, x, &lo, &hi)) {
+		if (!gap_before(m, &s, x, &lo, &hi)) {
 			x = prev_fit(x, want);
 			continue;
 		}
-		if (start_gap(m, x) >= hi)
+		if (!retries(m) || start_gap(m, x) >= hi)
 			return highest_in(&s, lo, hi);
 		s.high = start_gap(m, x);
 		x = s.high ? vt_model_find(m, s.high - 1) : NULL;
@@ -231,9 +237,21 @@ static uint64_t topdown(const struct vt_model *m, uint64_t hint, struct search *
 	return at != NOWHERE ? at : bottomup(m, hint, s, mmap_flags);
 }
 
+/* Whether anonymous memory is placed by huge pages: newer kernels do it ever more rarely. */
+static bool thp_placed_anonymous(const struct vt_model *m, uint64_t hint, uint64_t len,
+				 uint64_t mmap_flags)
+{
+	if (mmap_flags & MAP_SHARED || !vt_kernel_has(m, VT_KERNEL_WAY_THP_ALIGN))
+		return false;
+	if (hint && vt_kernel_has(m, VT_KERNEL_WAY_THP_NO_HINT))
+		return false;
+	return vt_kernel_has(m, VT_KERNEL_WAY_THP_WHOLE) ? !(len & (VT_PMD_SIZE - 1))
+							 : len >= VT_PMD_SIZE;
+}
+
 /*
- * Whether the placement goes through thp_get_unmapped_area: memory in whole huge pages without a
- * hint, files of file systems that ask for it and private /dev/zero that span one.
+ * Whether the placement goes through thp_get_unmapped_area: anonymous memory as above, files of
+ * file systems that ask for it and private /dev/zero that span one.
  */
 static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, uint64_t off,
 		       uint64_t mmap_flags, uint32_t file)
@@ -241,7 +259,7 @@ static bool thp_placed(const struct vt_model *m, uint64_t hint, uint64_t len, ui
 	if (!m->config.thp_align)
 		return false;
 	if (!file)
-		return !hint && !(mmap_flags & MAP_SHARED) && !(len & (VT_PMD_SIZE - 1));
+		return thp_placed_anonymous(m, hint, len, mmap_flags);
 	enum vt_file_kind kind = vt_file_kind(m, file);
 	uint64_t aligned = (off + VT_PMD_SIZE - 1) & ~(VT_PMD_SIZE - 1);
 	bool asks =
@@ -270,7 +288,7 @@ static uint64_t thp_area(const struct vt_model *m, uint64_t hint, uint64_t len, 
 	if (at == NOWHERE || at == hint)
 		return at;
 	uint64_t off_sub = (off - at) & (VT_PMD_SIZE - 1);
-	if (!m->config.bottomup && !off_sub)
+	if (!m->config.bottomup && !off_sub && vt_kernel_has(m, VT_KERNEL_WAY_THP_TOPDOWN))
 		return at + VT_PMD_SIZE;
 	return at + off_sub;
 }

@@ -119,7 +119,7 @@ static void read_config(bool bottomup)
 		.mmap_base = mmap_base(bottomup, guard),
 		.mmap_min_addr = read_number("/proc/sys/vm/mmap_min_addr", 65536),
 		.bottomup = bottomup,
-		.thp_align = (major > 6 || (major == 6 && minor >= 7)) && have_thp(),
+		.thp_align = have_thp(),
 		.thp_always = thp_always(),
 		.shmem_align = shmem_align(),
 		.overcommit_memory = (uint8_t)read_number("/proc/sys/vm/overcommit_memory", 0),
