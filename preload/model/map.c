@@ -132,7 +132,7 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	if (!x || x->start >= hi)
 		return 0;
 	struct vt_extent *last = vt_model_find(m, hi - 1);
-	bool huge = last && last->start < hi && last->flags & VT_VM(HUGETLB);
+	bool huge = last && last->start < hi && last->end > hi && vt_cuts_huge_page(a->m, last, hi);
 	switch (-a->ev->ret) {
 	case EPERM:
 		if (x->flags & VT_VM(SEALED))

@@ -297,6 +297,17 @@ static bool any_sealed(const struct vt_model *m, uint64_t lo, uint64_t hi)
 	return x && x->start < hi;
 }
 
+/* Locked pages in [lo, hi). */
+static uint64_t locked_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	uint64_t pages = 0;
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x))
+		if (x->flags & VT_VM(LOCKED))
+			pages += (vt_min(x->end, hi) - vt_max(x->start, lo)) >> VT_PAGE_SHIFT;
+	return pages;
+}
+
 /*
  * remap_move (6.17): every area of the range by itself, the gaps between them kept. A refused call
  * has moved those before the area that was refused.
@@ -339,8 +350,12 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 			return -ENOMEM;
 		at = end;
 	}
-	if (err)
-		a->fx->contradiction |= VT_CONTRA_OPEN;
+	if (!err)
+		return 0;
+	a->fx->contradiction |= VT_CONTRA_OPEN;
+	/* what was left behind is unlocked, but still counted */
+	if (stays)
+		m->totals.locked_unsure += locked_in(m, at, hi);
 	return 0;
 }
 
@@ -392,6 +407,19 @@ static int refused_by_right(struct vt_apply *a, uint64_t old_len, uint64_t new_l
 }
 
 /*
+ * EINVAL of a forced move: a huge page at the target's end would be cut, which unmapping the target
+ * found out; or check_prep_vma's, before anything was done.
+ */
+static int refused_by_huge_page(struct vt_apply *a, const struct vt_extent *x, uint64_t old_len,
+				uint64_t new_len)
+{
+	uint64_t lo = a->ev->a[0], to = a->ev->a[4];
+	if ((!old_len && !(x->flags & VT_VM(MAYSHARE))) || vt_cuts_huge_page(a->m, x, lo | to))
+		return 0;
+	return vt_refused_unmap(a, to, to + new_len);
+}
+
+/*
  * A refused mremap of one area. What check_prep_vma refuses leaves everything as it was; later the
  * target is gone, and what a shrinking call gives up.
  */
@@ -411,6 +439,8 @@ static int refused(struct vt_apply *a, uint64_t old_len, uint64_t new_len)
 	/* a duplicate over its own original: gone before it was copied */
 	if (ev->ret == -EFAULT && !old_len && lo >= to && lo < to + new_len)
 		return vt_make_room(a, to, to + new_len, true);
+	if (ev->ret == -EINVAL && !shrinks)
+		return refused_by_huge_page(a, x, old_len, new_len);
 	if (ev->ret != -ENOMEM)
 		return 0;
 	uint64_t delta = (new_len - old_len) >> VT_PAGE_SHIFT;

@@ -255,7 +255,9 @@ long call(struct stage *s, enum vt_kind kind, uint64_t a0, uint64_t a1, uint64_t
 			       .flags = s->event_flags };
 	memset(s->fate_pages, 0, sizeof(s->fate_pages));
 	assert_int_equal(vt_model_apply(&s->m, &ev, &s->fx), 0);
-	compare(s);
+	/* what the model leaves open is read again from the kernel: there is nothing to compare */
+	if (s->fx.contradiction != VT_CONTRA_OPEN)
+		compare(s);
 	return ret;
 }
 

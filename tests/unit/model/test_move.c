@@ -225,6 +225,42 @@ static void what_the_model_does_not_hold_is_told(void **state)
 	assert_int_equal(s->fx.contradiction, VT_CONTRA_MISSING);
 }
 
+/*
+ * How far a refused move of several areas came is open where an area's end is; so is what
+ * MREMAP_DONTUNMAP has unlocked without counting it.
+ */
+static void locks_left_behind_by_a_refused_move_stay_open(void **state)
+{
+	struct stage *s = *state;
+	map_file(s, 11, 10, RW, MAP_PRIVATE, FILE_ZERO, 0);
+	map(s, 0, 17, RW);
+	map(s, 9, 1, RW);
+	call(s, VT_MLOCK2, addr(12), VT_PAGE_SIZE, 1, 0, 0, 0, 0);
+	long ret = call(s, VT_MREMAP, addr(5), 14 * VT_PAGE_SIZE, 14 * VT_PAGE_SIZE,
+			TO | MREMAP_DONTUNMAP, addr(30), 0, 0);
+	assert_int_equal(ret, -EFAULT);
+	assert_int_equal(s->fx.contradiction, VT_CONTRA_OPEN);
+	assert_int_equal(s->m.totals.locked_unsure, 1);
+}
+
+/* The target's end would cut a huge page: it was split at its beginning by then. */
+static void a_refused_growing_move_onto_huge_pages_splits_the_target(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t huge = STAGE_BASE + (4UL << 20);
+	map(s, 0, 2, R);
+	map(s, 8, 8, R);
+	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+	ret = call(s, VT_MREMAP, addr(0), VT_PAGE_SIZE, 4UL << 20, TO, addr(12), 0, 0);
+	assert_int_equal(ret, -EINVAL);
+	shows(s, "rr......rrrr|rrrr");
+	call(s, VT_MUNMAP, huge, 2UL << 20, 0, 0, 0, 0, 0);
+}
+
 /* A length within the last huge page is the mapping's own: nothing moves, nothing grows. */
 static void huge_pages_count_in_their_own_size(void **state)
 {
@@ -270,6 +306,8 @@ int main(void)
 		T(of_several_areas_those_before_a_refused_one_move),
 		T(a_range_with_nothing_at_its_start_does_not_move),
 		T(a_duplicate_forced_over_its_original_destroys_it),
+		T(a_refused_growing_move_onto_huge_pages_splits_the_target),
+		T(locks_left_behind_by_a_refused_move_stay_open),
 		T(huge_pages_count_in_their_own_size),
 		T(what_the_model_does_not_hold_is_told),
 	};
