@@ -27,19 +27,6 @@ static void add_range(struct vt_flux *flux, uint64_t start, uint64_t len)
 		append(flux, lo, hi);
 }
 
-/* Bytes that an attached segment spans from addr on: all neighbours of one birth. */
-static uint64_t attached(const struct vt_model *m, uint64_t addr)
-{
-	const struct vt_extent *x = vt_model_find(m, addr);
-	uint64_t end = addr;
-
-	if (!x || x->start > addr)
-		return 0;
-	for (uint64_t birth = x->birth; x && x->birth == birth; x = vt_extent_next(x))
-		end = x->end;
-	return end - addr;
-}
-
 /* Whether a call whose result is not known says itself which addresses it can have changed. */
 static bool tells_where(const struct vt_event *e)
 {
@@ -85,7 +72,7 @@ void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt
 		add_range(flux, ret, ret ? a[3] : 0);
 		break;
 	case VT_SHMDT:
-		add_range(flux, a[0], attached(m, a[0]));
+		add_range(flux, a[0], vt_attached_bytes(m, a[0]));
 		break;
 	case VT_PRCTL:
 		add_range(flux, a[2], a[3]);
@@ -244,9 +231,9 @@ static bool step(struct walk *w)
 
 /*
  * Whether the model's file is the one that the kernel shows. The inode of shared anonymous memory
- * is not known when it is mapped: the first one seen is it.
+ * is not known when it is mapped: the first one seen is it, where nothing is in doubt.
  */
-static bool same_file(struct vt_trace *t, uint32_t model, uint32_t kernel)
+static bool same_file(struct vt_trace *t, uint32_t model, uint32_t kernel, bool certain)
 {
 	if (model == kernel)
 		return true;
@@ -262,6 +249,8 @@ static bool same_file(struct vt_trace *t, uint32_t model, uint32_t kernel)
 		return k->kind == VT_FILE_SYSV && m->ino == k->ino;
 	bool nameless = m->kind == VT_FILE_SHM_ANON || m->kind == VT_FILE_HUGETLB;
 	if (nameless && !m->ino && k->kind == m->kind) {
+		if (!certain)
+			return true;
 		m->dev = k->dev;
 		m->ino = k->ino;
 	}
@@ -274,8 +263,9 @@ static bool same(struct walk *w)
 
 	if (!m->mapped || !k->mapped)
 		return m->mapped == k->mapped;
+	bool certain = !w->doubt.here && !vt_order_doubtful(w->r->order, w->at, w->next);
 	if (m->prot != k->prot || m->shared != k->shared ||
-	    !same_file(w->r->trace, m->file, k->file))
+	    !same_file(w->r->trace, m->file, k->file, certain))
 		return false;
 	if ((m->flags ^ k->flags) & m->known & k->known)
 		return false;
@@ -403,6 +393,26 @@ static void keep_doubts(struct vt_flux *doubt, const struct vt_flux *flux)
 	doubt->n = kept;
 }
 
+static bool is_in(const struct vt_flux *flux, uint64_t addr)
+{
+	for (size_t i = 0; i < flux->n && flux->v[i].lo <= addr; i++)
+		if (addr < flux->v[i].hi)
+			return true;
+	return false;
+}
+
+/* Areas that begin in the middle of what the model holds as one extent. */
+static void tell_cuts(struct vt_replay *r, const struct vt_snapshot *s, const struct vt_vma *areas,
+		      size_t n, const struct vt_flux *flux)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct vt_extent *x = vt_model_find(&r->model, areas[i].start);
+		if (x && x->start < areas[i].start && !is_in(flux, areas[i].start))
+			r->mismatch(r->mismatch_ctx, s, areas[i].start, areas[i].start,
+				    "one extent", "two areas");
+	}
+}
+
 /* Tell the determined boundaries that differ; vt_model_settle counts the same ones. */
 static void tell_boundaries(struct vt_replay *r, const struct vt_snapshot *s,
 			    const struct vt_vma *areas, size_t n, const struct vt_flux *flux)
@@ -446,8 +456,10 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 	tidy(flux);
 	if (!flux->n && r->started)
 		vt_totals_compare_areas(r, s, n);
-	if (r->mismatch)
+	if (r->mismatch) {
 		tell_boundaries(r, s, areas, n, flux);
+		tell_cuts(r, s, areas, n, flux);
+	}
 	uint64_t wrong = vt_model_settle(&r->model, areas, n, flux->v, flux->n, &settled);
 	free(areas);
 	r->verdict.vmas += n;
@@ -472,6 +484,7 @@ int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux 
 	};
 	compare_bytes(&w, &repairs);
 	keep_doubts(r->doubt, flux);
+	vt_order_settled(r->order, flux->v, flux->n);
 	for (size_t i = 0; !rc && i < repairs.n; i++) {
 		rc = heal(r, s, &repairs.v[i]);
 		add_range(flux, repairs.v[i].start, repairs.v[i].end - repairs.v[i].start);

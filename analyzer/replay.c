@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#define RECENT 65536 /* calls that a later one is compared with */
+
 /* Items read ahead, oldest first. */
 struct vt_queue {
 	struct vt_item *items;
@@ -94,6 +96,8 @@ int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 	*r = (struct vt_replay){ .trace = t };
 	r->queue = vt_calloc(1, sizeof(*r->queue));
 	r->doubt = vt_calloc(1, sizeof(*r->doubt));
+	r->order = vt_calloc(1, sizeof(*r->order));
+	vt_order_init(r->order, vt_calloc(RECENT, sizeof(struct vt_placed)), RECENT);
 	vt_trace_rewind(t);
 	if (vt_model_init(&r->model, &config, &memory))
 		return -ENOMEM;
@@ -118,6 +122,8 @@ void vt_replay_fini(struct vt_replay *r)
 	free(r->pending);
 	free(r->doubt->v);
 	free(r->doubt);
+	free(r->order->recent);
+	free(r->order);
 	vt_model_fini(&r->model);
 }
 
@@ -310,10 +316,12 @@ static int apply(struct vt_replay *r, const struct vt_event *e)
 		vt_flux_add(r->doubt, &r->model, e);
 		for (; i < r->doubt->n; i++)
 			pend(r, r->doubt->v[i].lo, r->doubt->v[i].hi + 1);
-		r->effect = (struct vt_effect){ 0 };
-		return 0;
 	}
-	return vt_model_apply(&r->model, e, &r->effect);
+	uint64_t place = e->kind < VT_EXECVE ? ++r->placed : 0;
+	int rc = vt_order_apply(r->order, &r->model, e, place, &r->effect);
+	/* flags in doubt may be VM_LOCKED */
+	r->locks_known &= !r->order->n_blurred;
+	return rc;
 }
 
 enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)

@@ -11,6 +11,7 @@
 #define VMTRAIL_ANALYZER_REPLAY_H
 
 #include "trace.h"
+#include <vmtrail/order.h>
 
 /* Sums over the snapshots seen so far: the last line of verify. */
 struct vt_verdict {
@@ -62,6 +63,8 @@ struct vt_replay {
 	uint32_t n_files;         /* files that the model has been told of */
 	struct vt_range *pending; /* boundaries that keyframes and unseen changes leave open */
 	size_t n_pending, cap_pending;
+	struct vt_order *order; /* calls that overlapped in time */
+	uint64_t placed;        /* events so far that took a place in the order */
 	struct vt_flux *doubt;  /* what calls of unknown effect were about, up to a snapshot */
 	struct vt_queue *queue; /* items read ahead */
 	struct vt_totals_due due;

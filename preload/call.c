@@ -52,16 +52,56 @@ static uint8_t access_of(const uint64_t *a)
 	return !vt_is_error(flags) && (flags & O_ACCMODE) == O_RDONLY ? VT_EV_FD_RDONLY : 0;
 }
 
-/* Anonymous objects that get a name of their own in maps: one file id each, once they exist. */
-static uint32_t anonymous_object(uint8_t kind, const uint64_t *a, long ret)
+/* Which of the anonymous objects that get a name of their own in maps; 0: none. */
+static uint8_t object_of(const uint64_t *a)
 {
-	if (kind != VT_MMAP || !(a[3] & MAP_ANONYMOUS) || vt_is_error(ret))
-		return 0;
+	if (!(a[3] & MAP_ANONYMOUS))
+		return VT_FILE_NONE;
 	if (a[3] & MAP_HUGETLB)
-		return vt_file_new(VT_FILE_HUGETLB, 0, "/anon_hugepage (deleted)");
-	if ((a[3] & MAP_TYPE) != MAP_PRIVATE && (a[3] & MAP_TYPE) != 0x08 /* MAP_DROPPABLE */)
-		return vt_file_new(VT_FILE_SHM_ANON, 0, "/dev/zero (deleted)");
-	return 0;
+		return VT_FILE_HUGETLB;
+	bool private =
+	    (a[3] & MAP_TYPE) == MAP_PRIVATE || (a[3] & MAP_TYPE) == 0x08 /* DROPPABLE */;
+	return private ? VT_FILE_NONE : VT_FILE_SHM_ANON;
+}
+
+/* A file id for an object that is about to come into being: one that a failed call left, or new. */
+static uint32_t new_object(struct vt_pending *p, uint8_t object)
+{
+	bool huge = object == VT_FILE_HUGETLB;
+	uint32_t id = atomic_exchange(&p->spare[huge], 0);
+	return id ? id
+		  : vt_file_new(object, 0,
+				huge ? "/anon_hugepage (deleted)" : "/dev/zero (deleted)");
+}
+
+/* The call failed: the object has not come into being. */
+static void keep_spare(struct vt_pending *p)
+{
+	uint8_t object = p->kind == VT_MMAP ? object_of(p->a) : VT_FILE_NONE;
+	if (object)
+		atomic_store(&p->spare[object == VT_FILE_HUGETLB], p->file);
+	if (object)
+		p->file = 0;
+}
+
+/*
+ * Find out what is about to be mapped. Whoever reads the kernel's view under the lock, for which
+ * this may have to wait, need not wait for us: we are not in the kernel yet.
+ */
+static void look_up(struct vt_pending *p)
+{
+	uint8_t object = p->kind == VT_MMAP ? object_of(p->a) : VT_FILE_NONE;
+	if (!object && p->kind == VT_MMAP && p->a[3] & MAP_ANONYMOUS)
+		return;
+	bool outermost = p->since == p->begin;
+	if (outermost)
+		p->since = VT_NOT_YET;
+	p->file = object ? new_object(p, object) : file_of(p->kind, p->a);
+	if (p->file && !object && p->kind == VT_MMAP)
+		p->flags |= access_of(p->a);
+	p->begin = vt_tick();
+	if (outermost)
+		p->since = p->begin;
 }
 
 static inline uint64_t head(void)
@@ -171,15 +211,44 @@ void vt_call_abandon(void)
 		abandon(p);
 }
 
-/* Whether another thread is still in a call that it began before the given tick. Under the lock. */
-bool vt_call_under_way(uint64_t before)
+/*
+ * What another thread's pending call may be doing to the address space; kind VT_KIND_COUNT: not
+ * known, because it is being written down, is over, or has another one nested in it. False when no
+ * call is pending that began up to the given tick.
+ */
+static bool peek(const struct vt_pending *p, uint64_t before, struct vt_event *e)
+{
+	const volatile struct vt_pending *v = p;
+	for (int tries = 0; tries < 8; tries++) {
+		uint64_t begin = v->begin, since = v->since;
+		if (!v->frame || since > before)
+			return false;
+		*e = (struct vt_event){ .kind = v->kind, .flags = VT_EV_UNDONE };
+		for (int i = 0; i < VT_MAX_ARGS; i++)
+			e->a[i] = v->a[i];
+		atomic_thread_fence(memory_order_acquire);
+		if (v->begin == begin && v->since == since && v->kind == e->kind) {
+			if (begin != since)
+				e->kind = VT_KIND_COUNT;
+			return true;
+		}
+	}
+	e->kind = VT_KIND_COUNT;
+	return true;
+}
+
+/*
+ * The next pending record after the given one (NULL: the first) of another thread that is still in
+ * a call it began before the given tick; e: what is known of the call. Under the lock.
+ */
+const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
+					   struct vt_event *e)
 {
 	const struct vt_pending *mine = vt_me()->pending;
-	for (struct vt_pending *p = vt.threads; p; p = p->next)
-		if (p != mine && *(void *volatile *)&p->frame &&
-		    *(volatile uint64_t *)&p->begin <= before)
-			return true;
-	return false;
+	for (const struct vt_pending *p = after ? after->next : vt.threads; p; p = p->next)
+		if (p != mine && peek(p, before, e))
+			return p;
+	return NULL;
 }
 
 /*
@@ -228,16 +297,13 @@ static long releasing(struct vt_pending *p, const struct call *c)
 /* Any other call: it has its place after the kernel acted. */
 static long taking(struct vt_pending *p, const struct call *c)
 {
-	if ((p->file = file_of(p->kind, p->a))) {
-		if (p->kind == VT_MMAP)
-			p->flags |= access_of(p->a);
-		p->begin = vt_tick();
-	}
+	if (p->kind == VT_MMAP || p->kind == VT_SHMAT)
+		look_up(p);
 	uint64_t seen = head();
 	long ret = make(c);
 	uint64_t end = vt_tick();
-	if (p->kind == VT_MMAP && !p->file)
-		p->file = anonymous_object(p->kind, p->a, ret);
+	if (vt_unlikely(vt_is_error(ret)))
+		keep_spare(p);
 	commit(p, 0, ret, seen, end);
 	return ret;
 }
@@ -247,7 +313,7 @@ static long taking(struct vt_pending *p, const struct call *c)
  * found, or jump away for good. It puts back whatever stands under a frame, so the frame is set
  * first and taken away last; what stands there is believed only once its kind is set.
  */
-static inline void stage(struct vt_pending *p, const struct call *c)
+static inline void stage(struct vt_pending *p, const struct call *c, const struct vt_pending *outer)
 {
 	p->kind = VT_KIND_COUNT;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -255,6 +321,8 @@ static inline void stage(struct vt_pending *p, const struct call *c)
 	atomic_signal_fence(memory_order_seq_cst);
 	p->kind = VT_KIND_COUNT;
 	p->begin = vt_tick();
+	if (!outer || outer->since == VT_NOT_YET)
+		p->since = p->begin;
 	p->index = 0;
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		p->a[i] = c->told ? c->told[i] : (uint64_t)c->a[i];
@@ -273,6 +341,7 @@ static void put_back(struct vt_pending *p, const struct vt_pending *outer)
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		p->a[i] = outer->a[i];
 	p->begin = outer->begin;
+	p->since = outer->since;
 	p->stack = outer->stack;
 	p->file = outer->file;
 	p->flags = outer->flags;
@@ -283,16 +352,17 @@ static void put_back(struct vt_pending *p, const struct vt_pending *outer)
 }
 
 /* Make the call and enter it; the index of its slot, 0 for none. */
-static inline uint64_t run(struct vt_pending *p, const struct call *c, long *ret)
+static inline uint64_t run(struct vt_pending *p, const struct call *c,
+			   const struct vt_pending *outer, long *ret)
 {
-	stage(p, c);
+	stage(p, c, outer);
 	*ret = vt_kind_releases(c->kind) ? releasing(p, c) : taking(p, c);
 	return p->index;
 }
 
 static inline uint64_t enter(struct vt_pending *p, const struct call *c, long *ret)
 {
-	uint64_t index = run(p, c, ret);
+	uint64_t index = run(p, c, NULL, ret);
 	clear(p);
 	return index;
 }
@@ -302,7 +372,7 @@ static __attribute__((noinline)) uint64_t enter_nested(struct vt_pending *p, con
 						       long *ret)
 {
 	const struct vt_pending outer = *p;
-	uint64_t index = run(p, c, ret);
+	uint64_t index = run(p, c, &outer, ret);
 	put_back(p, &outer);
 	return index;
 }

@@ -11,8 +11,25 @@
 
 #define MARGIN 64 /* slots that must be usable beyond the next one, for calls under way */
 
-/* An announced call may be given up after about 50 ms, when the ring is needed. */
-#define STUCK_TICKS 150000000
+/* An announced call may be given up after that, when the ring is needed. */
+#define STUCK_NS 50000000
+
+/*
+ * Read both clocks at once: a processor may be taken from us between the two, and then the pair is
+ * worth nothing.
+ */
+void vt_read_clocks(uint64_t *tick, uint64_t *ns)
+{
+	uint64_t narrowest = UINT64_MAX;
+	for (int tries = 0; tries < 8 && narrowest > 6000; tries++) {
+		uint64_t before = vt_tick(), at = vt_clock_ns(CLOCK_MONOTONIC), after = vt_tick();
+		if (after - before >= narrowest)
+			continue;
+		narrowest = after - before;
+		*tick = before + narrowest / 2;
+		*ns = at - vt.start_ns;
+	}
+}
 
 /*
  * Take the time again. Ticks between the last two points are converted along the line through
@@ -20,8 +37,8 @@
  */
 static void sync_clock(void)
 {
-	uint64_t tick = vt_tick();
-	uint64_t ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns;
+	uint64_t tick = 0, ns = 0;
+	vt_read_clocks(&tick, &ns);
 	vt.last_tick = vt.sync_tick;
 	vt.last_ns = vt.sync_ns;
 	vt.sync_tick = tick;
@@ -77,18 +94,19 @@ static void normalise(struct vt_event *e)
 		e->a[4] = 0;
 }
 
-/* Apply an event to the model and append it to the chunk; gives it its number. */
-void vt_emit(struct vt_event *e)
+/*
+ * Apply an event to the model and append it to the chunk; gives it its number. index: of its slot,
+ * 0 when it has none.
+ */
+void vt_emit(struct vt_event *e, uint64_t index)
 {
 	if (!vt_chunk_has_room(&vt.chunk))
 		vt_seal();
 	e->seq = vt.next_seq++;
-	if (!(e->flags & (VT_EV_LATE | VT_EV_UNDONE)) && !vt.model.broken) {
-		struct vt_effect effect = { 0 };
-		vt_model_apply(&vt.model, e, &effect);
-		if (effect.contradiction)
-			vt.heal_wanted = true;
-	} else {
+	struct vt_effect effect;
+	vt_order_apply(&vt.order, &vt.model, e, index, &effect);
+	if (vt.order.wanted) {
+		vt.order.wanted = false;
 		vt.heal_wanted = true;
 	}
 	vt_chunk_put(&vt.chunk, e);
@@ -111,8 +129,7 @@ static void take(const struct vt_slot *s, uint64_t index, uint8_t flags)
 	e.kind = s->kind;
 	e.flags = s->flags | flags;
 	normalise(&e);
-	vt_order_see(&e, index);
-	vt_emit(&e);
+	vt_emit(&e, index);
 }
 
 /*
@@ -122,7 +139,7 @@ static void take(const struct vt_slot *s, uint64_t index, uint8_t flags)
 static bool give_up(struct vt_slot *s, uint64_t index)
 {
 	uint64_t expected = index << 2 | VT_SLOT_BEGUN;
-	if (vt_tick() - s->begin_tick < STUCK_TICKS)
+	if (vt.sync_ns < vt_ns_of_tick(s->begin_tick) + STUCK_NS)
 		return false;
 	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FREE);
 }

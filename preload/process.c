@@ -19,6 +19,8 @@
 #include <vmtrail/options.h>
 #include <zstd.h>
 
+#define RECENT 1024 /* calls that a later one is compared with */
+
 static uint64_t loader_start;
 
 static const char *env_value(char **envp, const char *name)
@@ -118,8 +120,9 @@ static bool allocate(void)
 	vt.packed = vt_arena_alloc(vt.packed_bytes);
 	vt.file_cache = vt_arena_alloc(VT_CACHE_SLOTS * sizeof(struct vt_cache_slot));
 	vt.helper_stack = vt_arena_alloc(VT_HELPER_STACK);
+	vt_order_init(&vt.order, vt_arena_alloc(RECENT * sizeof(struct vt_placed)), RECENT);
 	return vt.chunk_mem && vt.raw && vt.packed && vt.file_cache && vt.helper_stack &&
-	       vt_store_init();
+	       vt.order.recent && vt_store_init();
 }
 
 /* The page that tells a forked child from its parent without a system call. */
@@ -142,8 +145,9 @@ static bool guard_fork(void)
 static void start_clock(void)
 {
 	vt.start_ns = vt_clock_ns(CLOCK_MONOTONIC);
-	vt.sync_tick = vt.last_tick = vt_tick();
-	vt.sync_ns = vt.last_ns = 0;
+	vt_read_clocks(&vt.sync_tick, &vt.sync_ns);
+	vt.last_tick = vt.sync_tick;
+	vt.last_ns = vt.sync_ns;
 }
 
 /* Fill the model. Room for what follows is set aside first, so that the picture stays true. */
@@ -245,6 +249,7 @@ static void drop_inheritance(bool whole)
 {
 	vt_task_reset();
 	for (struct vt_pending *p = vt.threads; p; p = p->next) {
+		p->spare[0] = p->spare[1] = 0;
 		if (p == vt_self.pending)
 			continue;
 		p->kind = VT_KIND_COUNT;
@@ -264,7 +269,7 @@ static void start_in_child(void *whole)
 	vt.single = true;
 	vt.generation++;
 	vt.n_own = 0;
-	drop_inheritance(whole);
+	drop_inheritance(*(bool *)whole);
 	if (vt.stack_cache)
 		memset(vt.stack_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.stack_cache));
 	start_clock();
@@ -273,6 +278,8 @@ static void start_in_child(void *whole)
 	vt.snapshot_served = 0;
 	vt.heal_wanted = false;
 	vt.heal_not_before = 0;
+	vt_order_init(&vt.order, vt.order.recent, vt.order.cap);
+	atomic_store(&vt.own_calls, 0);
 	uint64_t parent_seq = vt.next_seq - 1;
 	if (!guard_fork() || !vt_store_open()) {
 		give_up();
@@ -351,7 +358,7 @@ void vt_end(const char *reason, long status)
 			.a = { (uint64_t)status },
 			.tid = vt_self.tid,
 		};
-		vt_emit(&e);
+		vt_emit(&e, 0);
 	}
 	vt_seal();
 	write_end(reason, status);

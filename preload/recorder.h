@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <vmtrail/abi.h>
 #include <vmtrail/codec.h>
+#include <vmtrail/order.h>
 
 #define vt_likely(x)   __builtin_expect(!!(x), 1)
 #define vt_unlikely(x) __builtin_expect(!!(x), 0)
@@ -34,10 +35,14 @@ struct vt_pending {
 	void *frame;    /* of vt_call; NULL: no call is pending */
 	uint64_t index; /* of its slot, 0: none taken yet */
 	uint64_t a[VT_MAX_ARGS];
-	uint64_t begin;
+	uint64_t begin; /* just before the system call */
+	uint64_t since; /* begin of the outermost call that is in the kernel; VT_NOT_YET: none is */
+	_Atomic uint32_t spare[2]; /* file ids for shared memory, huge pages, that no call used */
 	uint32_t stack, file;
 	uint8_t kind, flags;
 };
+
+#define VT_NOT_YET UINT64_MAX
 
 /* Per thread, initial-exec: never allocated behind our back. */
 struct vt_thread {
@@ -96,10 +101,11 @@ struct vt_recorder {
 	struct vt_slot *ring;
 	uint64_t ring_mask;
 	struct vt_trace_header *header;
-	_Atomic uint64_t usable;  /* slots below this index have their disk blocks */
-	_Atomic uint64_t sealed;  /* slots below this index may be taken again */
-	_Atomic uint64_t drained; /* slots below this index are in the model and the chunk */
-	_Atomic bool sandboxed;   /* a seccomp filter is on: only the calls a mapping needs */
+	_Atomic uint64_t usable;    /* slots below this index have their disk blocks */
+	_Atomic uint64_t sealed;    /* slots below this index may be taken again */
+	_Atomic uint32_t own_calls; /* of the recorder's own, how many are not in the ring yet */
+	_Atomic uint64_t drained;   /* slots below this index are in the model and the chunk */
+	_Atomic bool sandboxed;     /* a seccomp filter is on: only the calls a mapping needs */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
 	struct vt_lock lock, unwind_lock;
@@ -109,6 +115,7 @@ struct vt_recorder {
 	struct vt_options options;
 	uint32_t pid;
 	struct vt_model model;
+	struct vt_order order;
 	struct vt_chunk chunk;
 	uint8_t *chunk_mem, *raw, *packed;
 	size_t chunk_bytes, raw_bytes, packed_bytes;
@@ -183,7 +190,8 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long 
 long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uint64_t *told);
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
-bool vt_call_under_way(uint64_t before);
+const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
+					   struct vt_event *e);
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
 
@@ -221,7 +229,10 @@ uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags);
 uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path);
 uint32_t vt_file_of_segment(int shmid);
 uint32_t vt_file_of_path(const char *path);
-uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected);
+uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected,
+			 bool *unbound);
+void vt_file_bind(uint32_t id, uint64_t dev, uint64_t ino);
+uint32_t vt_file_current(uint32_t id);
 void vt_file_define(uint32_t id);
 void vt_files_forget(void);
 void vt_modules_define(void);
@@ -241,25 +252,33 @@ void vt_store_close(void);
 void *vt_journal_room(size_t bytes);
 void vt_journal_commit(size_t bytes);
 
-/* order.c - calls on one range that overlapped in time. */
-void vt_order_see(const struct vt_event *e, uint64_t index);
-bool vt_order_doubtful(uint64_t lo, uint64_t hi);
-void vt_order_settled(void);
-bool vt_event_range(const struct vt_event *e, struct vt_range *at, struct vt_range *from);
-
 /* drain.c - from the ring to the model and the chunk. Under the lock. */
 void vt_drain(bool force);
 void vt_seal(void);
-void vt_emit(struct vt_event *e);
+void vt_emit(struct vt_event *e, uint64_t index);
 void vt_drain_if_due(uint64_t index);
 void vt_drain_for_room(void);
 void vt_end_for_lack_of_room(void);
 uint64_t vt_ns_of_tick(uint64_t tick);
+void vt_read_clocks(uint64_t *tick, uint64_t *ns);
 
 /* outside.c - work with a descriptor table of its own. */
 #define VT_HELPER_STACK (64u << 10)
 bool vt_outside(void (*fn)(void *), void *arg);
 long vt_read_file(const char *path, char *buf, size_t size);
+
+/* flux.c - what calls were doing while the kernel's view was read. */
+enum vt_flux_state {
+	VT_FLUX_ALL_BACK,  /* every range is known */
+	VT_FLUX_SOME_AWAY, /* calls are still in the kernel: their ranges are known as far as asked
+			    */
+	VT_FLUX_UNKNOWN,   /* nothing can be concluded */
+};
+enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last);
+bool vt_flux_anywhere(void);
+const struct vt_range *vt_flux_ranges(size_t *n);
+uint64_t vt_flux_quiet(uint64_t *lo, uint64_t hi);
+bool vt_flux_touches(struct vt_range r);
 
 /* snapshot.c */
 void vt_snapshot(uint8_t reason);

@@ -82,6 +82,7 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 	struct vt_slot *s = NULL;
 	uint64_t index = 0, begin = vt_tick();
 	bool releases = vt_kind_releases(kind) && a[1];
+	atomic_fetch_add(&vt.own_calls, 1);
 	if (releases && (s = claim(&index))) {
 		fill(s, kind, VT_EV_OWN, a, begin);
 		vt_slot_begin(s, index);
@@ -92,6 +93,7 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 		fill(s, kind, VT_EV_OWN, a, begin);
 	if (s && (!releases || vt_slot_finish(s, index)))
 		done(s, index, ret);
+	atomic_fetch_sub(&vt.own_calls, 1);
 	return ret;
 }
 

@@ -14,7 +14,7 @@
 
 #define PIECE         (60u << 10) /* text in one frame */
 #define MAX_DIFFS     512         /* differences kept from one snapshot; the next finds the rest */
-#define MAX_FLUX      512         /* calls under way beyond which nothing is concluded */
+#define MAX_MEETS     256         /* likewise, objects and inodes */
 #define HEAL_PAUSE_NS 20000000u   /* between two snapshots for contradictions, at least */
 
 struct diff {
@@ -22,6 +22,13 @@ struct diff {
 	uint32_t file;
 	uint8_t prot;
 	bool shared, mapped, growth;
+	bool fresh; /* the model has nothing there */
+};
+
+/* An object of the model's and an inode of the kernel's at one place: they may be the same. */
+struct meet {
+	uint64_t lo, hi, dev, ino;
+	uint32_t file;
 };
 
 struct area {
@@ -47,9 +54,8 @@ static struct {
 	char text[sizeof(struct vt_snapshot_head) + PIECE];
 	struct diff diffs[MAX_DIFFS];
 	size_t n_diffs;
-	struct vt_range flux[MAX_FLUX];
-	size_t n_flux;
-	bool flux_overflow;
+	struct meet meets[MAX_MEETS];
+	size_t n_meets;
 } snap;
 
 /* One line of maps. */
@@ -79,15 +85,22 @@ static bool parse(const char *p, struct area *a)
 	return true;
 }
 
-static uint32_t file_of(const struct area *a, uint32_t expected)
+static uint32_t file_of(const struct area *a, uint32_t expected, uint64_t lo, uint64_t hi)
 {
+	bool unbound;
 	if (!a->ino && (!*a->path || *a->path == '['))
 		return 0;
-	return vt_file_of_area(a->dev, a->ino, a->path, expected);
+	uint32_t id = vt_file_of_area(a->dev, a->ino, a->path, expected, &unbound);
+	if (unbound && snap.adopt)
+		vt_file_bind(id, a->dev, a->ino);
+	else if (unbound && snap.n_meets < MAX_MEETS)
+		snap.meets[snap.n_meets++] = (struct meet){ lo, hi, a->dev, a->ino, id };
+	return id;
 }
 
 /* A difference at [lo, hi): enter it at once, or keep it for judging. */
-static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file, bool growth)
+static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file, bool fresh,
+		   bool growth)
 {
 	if (!a) {
 		if (snap.adopt)
@@ -118,6 +131,7 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 			.shared = a->shared,
 			.mapped = true,
 			.growth = growth,
+			.fresh = fresh,
 		};
 }
 
@@ -128,13 +142,12 @@ static uint32_t prot_of(const struct vt_extent *x)
 	       (x->flags & VT_VM(EXEC) ? PROT_EXEC : 0);
 }
 
-static bool same(const struct area *a, const struct vt_extent *x, uint64_t at, uint32_t file)
+/* Everything but which file it is. */
+static bool alike(const struct area *a, const struct vt_extent *x, uint64_t at)
 {
 	if (prot_of(x) != a->prot || a->shared != !!(x->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE))))
 		return false;
-	if (x->file != file)
-		return false;
-	return !file || vt_extent_unsure_offset(x) ||
+	return !x->file || vt_extent_unsure_offset(x) ||
 	       x->pgoff + ((at - x->start) >> VT_PAGE_SHIFT) ==
 		   a->pgoff + ((at - a->start) >> VT_PAGE_SHIFT);
 }
@@ -148,7 +161,7 @@ static void compare_hole(uint64_t lo, uint64_t hi)
 			return;
 		uint64_t start = x->start > lo ? x->start : lo;
 		lo = x->end < hi ? x->end : hi;
-		differ(NULL, start, lo, 0, false);
+		differ(NULL, start, lo, 0, false, false);
 	}
 }
 
@@ -162,12 +175,13 @@ static void compare_area(const struct area *a)
 			bool growth =
 			    x && x->start == to && to < a->end &&
 			    (x->special == VT_SPECIAL_STACK || x->flags & VT_VM(GROWSDOWN));
-			differ(a, at, to, file_of(a, 0), growth);
+			differ(a, at, to, file_of(a, 0, at, to), true, growth);
 		} else {
 			to = x->end < a->end ? x->end : a->end;
-			uint32_t file = file_of(a, x->file);
-			if (!same(a, x, at, file))
-				differ(a, at, to, file, false);
+			bool may_be = alike(a, x, at);
+			uint32_t file = file_of(a, may_be ? x->file : 0, at, to);
+			if (!may_be || file != x->file)
+				differ(a, at, to, file, false, false);
 		}
 		at = to;
 	}
@@ -279,94 +293,13 @@ static void read_all(void *arg)
 		store_piece(VT_SNAP_STATUS, 0, true);
 }
 
-static void flux(uint64_t lo, uint64_t len)
-{
-	if (snap.n_flux == MAX_FLUX) {
-		snap.flux_overflow = true;
-		return;
-	}
-	uint64_t end = (lo + len + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
-	snap.flux[snap.n_flux++] = (struct vt_range){ lo & ~(VT_PAGE_SIZE - 1), end };
-}
-
-/*
- * The ranges of all calls that were under way while maps was read: those that took their place
- * since, up to where no call can have begun before the end of the reading. False when a slot up to
- * head is taken and does not tell yet what for.
- */
-static bool gather_flux(uint64_t head)
-{
-	snap.n_flux = 0;
-	snap.flux_overflow = false;
-	for (uint64_t i = snap.ring_lo; i < head; i++) {
-		struct vt_slot *s = &vt.ring[i & vt.ring_mask];
-		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
-		if (state >> 2 != i || (state & 3) == VT_SLOT_FREE)
-			return false;
-		if (s->begin_tick > snap.end_tick)
-			continue;
-		switch (s->kind) {
-		case VT_MMAP:
-			flux((uint64_t)s->ret, s->a[1]);
-			break;
-		case VT_MREMAP:
-			if ((state & 3) != VT_SLOT_DONE)
-				return false;
-			flux(s->a[0], s->a[1]);
-			flux((uint64_t)s->ret, s->a[2]);
-			break;
-		case VT_BRK:
-		case VT_SHMAT:
-		case VT_SHMDT:
-			snap.flux_overflow = true;
-			break;
-		default:
-			flux(s->a[0], s->a[1]);
-		}
-	}
-	return true;
-}
-
-/* Wait until every call that can matter has told what it was. */
-static bool know_flux(void)
-{
-	const struct timespec pause = { 0, 300000 };
-	for (int tries = 0; tries < 100; tries++) {
-		/* A call may be back from the kernel and not in the ring yet: give it time. */
-		if (vt_call_under_way(snap.end_tick)) {
-			vt_sys2(SYS_nanosleep, &pause, 0);
-			continue;
-		}
-		if (gather_flux(atomic_load_explicit(&vt.live->ring_head, memory_order_acquire)))
-			return !snap.flux_overflow;
-	}
-	return false;
-}
-
-/*
- * The part of [*lo, hi) that no call under way touches, from *lo on: moves *lo to its start and
- * returns its end; *lo is hi when there is none.
- */
-static uint64_t quiet_part(uint64_t *lo, uint64_t hi)
-{
-	uint64_t end = hi;
-	for (size_t i = 0; i < snap.n_flux && *lo < hi; i++) {
-		const struct vt_range *f = &snap.flux[i];
-		if (f->lo <= *lo && *lo < f->hi) {
-			*lo = f->hi < hi ? f->hi : hi;
-			end = hi;
-			i = (size_t)-1; /* another one may begin before the new place */
-		} else if (f->lo > *lo && f->lo < end) {
-			end = f->lo;
-		}
-	}
-	return end;
-}
-
 /* One difference, or the part of it in [lo, hi), becomes an event. */
-static void emit(const struct diff *d, uint64_t lo, uint64_t hi)
+static void emit(const struct diff *d, uint64_t lo, uint64_t hi, bool away)
 {
-	bool settles = vt_order_doubtful(lo, hi);
+	struct vt_range from;
+	/* where a call is away that nobody will hear of again, it may be the one */
+	bool settles = away || vt_order_doubtful(&vt.order, lo, hi) ||
+		       (vt_order_shaky(&vt.order, lo, hi, &from) && vt_flux_touches(from));
 	struct vt_event e = {
 		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
 		.a = { lo, hi - lo },
@@ -380,9 +313,43 @@ static void emit(const struct diff *d, uint64_t lo, uint64_t hi)
 		e.a[2] = d->prot;
 		e.a[3] = d->shared ? MAP_SHARED : MAP_PRIVATE;
 		e.a[4] = d->file ? (d->pgoff << VT_PAGE_SHIFT) + (lo - d->lo) : 0;
-		e.file = d->file;
+		e.file = vt_file_current(d->file);
 	}
-	vt_emit(&e);
+	vt_emit(&e, 0);
+}
+
+/* Nothing comes after this snapshot. */
+static bool is_last(void)
+{
+	return snap.reason == VT_SNAPSHOT_EXIT || snap.reason == VT_SNAPSHOT_EXEC;
+}
+
+/* One difference: what of it no call explains becomes events. False when that is not all of it. */
+static bool judge_one(const struct diff *d, bool away)
+{
+	uint64_t judged = 0;
+	if (d->fresh && !d->growth && away && !is_last() && vt_flux_anywhere())
+		return false;
+	for (uint64_t lo = d->lo; lo < d->hi;) {
+		uint64_t end = vt_flux_quiet(&lo, d->hi);
+		if (lo < d->hi)
+			emit(d, lo, end, away && is_last());
+		judged += end - lo;
+		lo = end;
+	}
+	return judged == d->hi - d->lo;
+}
+
+/* Objects whose inodes are certain by now: no call was under way there, and none is in doubt. */
+static void bind_objects(void)
+{
+	for (size_t i = 0; i < snap.n_meets; i++) {
+		const struct meet *m = &snap.meets[i];
+		uint64_t lo = m->lo;
+		if (vt_flux_quiet(&lo, m->hi) == m->hi && lo == m->lo &&
+		    !vt_order_doubtful(&vt.order, m->lo, m->hi))
+			vt_file_bind(m->file, m->dev, m->ino);
+	}
 }
 
 /*
@@ -391,22 +358,19 @@ static void emit(const struct diff *d, uint64_t lo, uint64_t hi)
  */
 static bool judge(void)
 {
-	if (!snap.n_diffs)
+	if (!snap.n_diffs && !snap.n_meets && !vt.order.n_doubtful)
 		return true;
-	if (!know_flux())
+	enum vt_flux_state state = vt_flux_gather(snap.ring_lo, snap.end_tick, is_last());
+	if (state == VT_FLUX_UNKNOWN)
 		return false;
 	bool all = snap.n_diffs < MAX_DIFFS;
-	for (size_t i = 0; i < snap.n_diffs; i++) {
-		const struct diff *d = &snap.diffs[i];
-		uint64_t judged = 0;
-		for (uint64_t lo = d->lo; lo < d->hi;) {
-			uint64_t end = quiet_part(&lo, d->hi);
-			if (lo < d->hi)
-				emit(d, lo, end);
-			judged += end - lo;
-			lo = end;
-		}
-		all &= judged == d->hi - d->lo;
+	bind_objects();
+	for (size_t i = 0; i < snap.n_diffs; i++)
+		all &= judge_one(&snap.diffs[i], state == VT_FLUX_SOME_AWAY);
+	if (all) {
+		size_t n;
+		const struct vt_range *flux = vt_flux_ranges(&n);
+		vt_order_settled(&vt.order, flux, n);
 	}
 	return all;
 }
@@ -422,7 +386,7 @@ static void begin(uint8_t reason, bool store, bool adopt)
 	snap.ring_lo = atomic_load(&vt.drained);
 	snap.end = 0;
 	snap.line_len = 0;
-	snap.n_diffs = 0;
+	snap.n_diffs = snap.n_meets = 0;
 }
 
 /* Bring the model to what the kernel shows, without a trace of it: before recording starts. */
@@ -453,8 +417,6 @@ void vt_snapshot(uint8_t reason)
 	vt.snapshots += store;
 	uint64_t before = vt.next_seq;
 	bool all = judge();
-	if (all)
-		vt_order_settled();
 	/* These events are in no ring slot: they must not wait. */
 	if (vt.next_seq != before)
 		vt_seal();

@@ -276,8 +276,7 @@ static bool map_file(int fd)
 	atomic_store(&vt.drained, 1);
 	vt.live->tick[0] = vt.sync_tick;
 	vt.live->ns[0] = vt.sync_ns;
-	vt.live->tick[1] = vt_tick();
-	vt.live->ns[1] = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns;
+	vt_read_clocks(&vt.live->tick[1], &vt.live->ns[1]);
 	write_header(live_off, live_size, slots);
 	return true;
 }

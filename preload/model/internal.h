@@ -14,6 +14,7 @@
  *   edit.c    the three edits every call is made of: unmap a range, insert a mapping, change one
  *   map.c change.c advise.c lock.c uffd.c move.c place.c snapshot.c inherit.c   the calls
  *   apply.c   the table from event kind to call
+ *   order.c   what calls that overlapped in time leave open
  *
  * Any function that returns int returns 0, or -ENOMEM after which vt_model.broken is set.
  *

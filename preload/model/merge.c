@@ -60,11 +60,17 @@ static bool offsets_meet(const struct vt_extent *l, const struct vt_extent *r, b
 	return l->identity & VT_ID_PGOFF && offset_can_be(r, (l->start >> VT_PAGE_SHIFT) + pages);
 }
 
-/* A snapshot tells a file by its inode: each opening of it may have an id of its own. */
-static bool may_be_one_file(const struct vt_model *m, uint32_t a, uint32_t b)
+/*
+ * A snapshot tells a file by its inode: each opening of it may have an id of its own. So may an
+ * object whose inode was met before the call that made it.
+ */
+static bool may_be_one_file(const struct vt_model *m, const struct vt_extent *l,
+			    const struct vt_extent *r)
 {
-	return a && b && vt_file_kind(m, a) == VT_FILE_REGULAR &&
-	       vt_file_kind(m, b) == VT_FILE_REGULAR;
+	if (!l->file || !r->file || vt_file_kind(m, l->file) != vt_file_kind(m, r->file))
+		return false;
+	return vt_file_kind(m, l->file) == VT_FILE_REGULAR ||
+	       (l->identity | r->identity) & VT_ID_HIDDEN_FLAGS;
 }
 
 /* The flags of both sides differ, and nothing leaves that open. */
@@ -95,7 +101,7 @@ static enum vt_apart area_apart(const struct vt_model *m, const struct vt_extent
 	bool known = l->file && l->identity & r->identity & VT_ID_KNOWN_FILE;
 	if (known && (l->identity ^ r->identity) & VT_ID_NUMBER_MAX)
 		return VT_APART_FILE;
-	if (l->file != r->file && (known || !may_be_one_file(m, l->file, r->file)))
+	if (l->file != r->file && (known || !may_be_one_file(m, l, r)))
 		return VT_APART_FILE;
 	if (l->name != r->name)
 		return VT_APART_NAME;

@@ -203,6 +203,51 @@ static void leave_open(struct vt_apply *a, struct vt_extent *x)
 		vt_join(a, x, VT_BOUNDARY_UNDETERMINED);
 }
 
+/* Whether and with whom x's area shares an anon_vma is not known. */
+static void forget_anon(struct vt_model *m, struct vt_extent *x)
+{
+	uint32_t label = vt_anon_of_area(x);
+	if (!(x->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE))))
+		vt_anon_set_area(x, vt_anon_new_label(m) | (label & VT_ANON_FORKED));
+}
+
+/* The part of x in [lo, hi) becomes an extent of its own. */
+static struct vt_extent *isolate(struct vt_model *m, struct vt_extent *x, uint64_t lo, uint64_t hi)
+{
+	if (x->start < lo) {
+		if (vt_cut(m, x, lo))
+			return NULL;
+		x = vt_extent_next(x);
+	}
+	if (x->end > hi && vt_cut(m, x, hi))
+		return NULL;
+	return x;
+}
+
+int vt_model_doubt(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_effect fx = { 0 };
+	struct vt_apply a = { m, NULL, &fx };
+	struct vt_extent *x;
+
+	if (m->broken)
+		return -ENOMEM;
+	for (x = vt_model_find(m, lo); x && x->start < hi; x = vt_extent_next(x)) {
+		if (x->special)
+			continue;
+		if (!(x = isolate(m, x, lo, hi)))
+			return -ENOMEM;
+		x->identity =
+		    vt_identity_new(m) | VT_ID_HIDDEN_FLAGS | (x->identity & VT_ID_UNSURE);
+	}
+	for (x = vt_model_find(m, lo ? lo - 1 : 0); x && x->start <= hi; x = vt_extent_next(x))
+		forget_anon(m, x);
+	for (x = vt_model_find(m, lo); x && x->start <= hi; x = vt_extent_next(x))
+		if (vt_adjacent_prev(x))
+			leave_open(&a, x);
+	return 0;
+}
+
 uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n,
 			 const struct vt_range *flux, size_t n_flux, uint64_t *settled)
 {

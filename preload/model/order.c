@@ -1,0 +1,476 @@
+/*
+ * order.c - calls on one range that overlapped in time: whose order their places cannot tell.
+ *
+ * Runs inside the traced process. A call that takes memory has its place after the system call and
+ * says how many places were taken since it began; one that gives memory up has its place before and
+ * says how many were taken until it ended (vt_event.span). From that alone follows which calls may
+ * have been in the kernel at once. If they changed the same pages, the kernel may have done them
+ * the other way round: those bytes are doubtful until its view has been read again. If they only
+ * touch, or changed what maps does not show, the boundaries between them are nobody's to tell.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <sys/mman.h>
+#include <vmtrail/order.h>
+
+#include "internal.h"
+
+#define NOREPLACE        0x100000 /* MAP_FIXED_NOREPLACE */
+#define SET_VMA          0x53564d41
+#define EVERYWHERE       (UINT64_MAX & ~(VT_PAGE_SIZE - 1))
+#define HUGETLB_PAGE(f)  ((f) >> 26 & 63 ? 1ULL << ((f) >> 26 & 63) : VT_PMD_SIZE)
+#define MADV_BIT(advice) (1ULL << (advice))
+
+/* Advice that changes an area's flags, or gives it an anon_vma. */
+#define ADVICE_OF_AREAS                                                                            \
+	(MADV_BIT(MADV_NORMAL) | MADV_BIT(MADV_RANDOM) | MADV_BIT(MADV_SEQUENTIAL) |               \
+	 MADV_BIT(MADV_DONTFORK) | MADV_BIT(MADV_DOFORK) | MADV_BIT(MADV_MERGEABLE) |              \
+	 MADV_BIT(MADV_UNMERGEABLE) | MADV_BIT(MADV_HUGEPAGE) | MADV_BIT(MADV_NOHUGEPAGE) |        \
+	 MADV_BIT(MADV_DONTDUMP) | MADV_BIT(MADV_DODUMP) | MADV_BIT(18) /* WIPEONFORK */ |         \
+	 MADV_BIT(19) /* KEEPONFORK */ | MADV_BIT(22) | MADV_BIT(23) /* POPULATE */)
+
+static struct vt_range pages(uint64_t lo, uint64_t len)
+{
+	uint64_t end = lo + len < lo ? EVERYWHERE : vt_page_up(vt_min(lo + len, EVERYWHERE));
+	return (struct vt_range){ vt_page_down(lo), len ? end : vt_page_down(lo) };
+}
+
+static bool empty(struct vt_range r)
+{
+	return r.lo >= r.hi;
+}
+
+static bool overlap(struct vt_range a, struct vt_range b)
+{
+	return a.lo < b.hi && b.lo < a.hi;
+}
+
+uint64_t vt_attached_bytes(const struct vt_model *m, uint64_t addr)
+{
+	const struct vt_extent *x = vt_model_find(m, addr);
+	uint64_t end = addr;
+
+	if (!x || x->start > addr)
+		return 0;
+	for (uint64_t birth = x->birth; x && x->birth == birth; x = vt_extent_next(x))
+		end = x->end;
+	return end - addr;
+}
+
+static bool place_of_mmap(const struct vt_event *e, struct vt_placed *c)
+{
+	bool known = !(e->flags & VT_EV_UNDONE), forced = e->a[3] & MAP_FIXED;
+	uint64_t huge = e->a[3] & MAP_HUGETLB ? HUGETLB_PAGE(e->a[3]) - 1 : 0;
+
+	if (c->failed || (!known && !forced))
+		return false;
+	c->at = pages(known ? (uint64_t)e->ret : e->a[0], (e->a[1] + huge) & ~huge);
+	c->chosen = !(e->a[3] & (MAP_FIXED | NOREPLACE));
+	return true;
+}
+
+static bool places_of_mremap(const struct vt_event *e, struct vt_placed *c)
+{
+	bool known = !(e->flags & VT_EV_UNDONE) && !c->failed;
+
+	c->from = pages(e->a[0], e->a[1]);
+	if (known)
+		c->at = pages((uint64_t)e->ret, e->a[2]);
+	else if (e->a[3] & MREMAP_FIXED)
+		c->at = pages(e->a[4], e->a[2]);
+	c->chosen = known && !(e->a[3] & MREMAP_FIXED) && !overlap(c->at, c->from);
+	return e->ret != -EINVAL;
+}
+
+/* The places that a call changes. False: none, as far as maps or boundaries could show. */
+static bool places_of(const struct vt_model *m, const struct vt_event *e, struct vt_placed *c)
+{
+	uint64_t place;
+
+	c->bytes = true;
+	switch (e->kind) {
+	case VT_MMAP:
+		return place_of_mmap(e, c);
+	case VT_MREMAP:
+		return places_of_mremap(e, c);
+	case VT_SHMAT:
+		c->at = pages((uint64_t)e->ret, e->a[3]);
+		c->chosen = !e->a[1];
+		return !c->failed && !(e->flags & VT_EV_UNDONE);
+	case VT_SHMDT:
+		c->at = pages(e->a[0], vt_attached_bytes(m, e->a[0]));
+		return !c->failed;
+	case VT_BRK:
+		place = e->flags & VT_EV_UNDONE ? e->a[0] : (uint64_t)e->ret;
+		c->at.lo = vt_page_down(vt_min(place, m->config.brk));
+		c->at.hi = vt_page_up(vt_max(place, m->config.brk));
+		return place;
+	case VT_MUNMAP:
+	case VT_MPROTECT:
+	case VT_PKEY_MPROTECT:
+	case VT_REMAP_FILE_PAGES:
+		c->at = pages(e->a[0], e->a[1]);
+		/* one that fails for another reason may have done a part */
+		return e->ret != -EINVAL;
+	default:
+		break;
+	}
+	c->bytes = false;
+	switch (e->kind) {
+	case VT_MADVISE:
+	case VT_PROCESS_MADVISE:
+		if (e->a[2] >= 64 || !(ADVICE_OF_AREAS >> e->a[2] & 1))
+			return false;
+		/* fall through */
+	case VT_MLOCK:
+	case VT_MLOCK2:
+	case VT_MUNLOCK:
+	case VT_MBIND:
+	case VT_MSEAL:
+		c->at = pages(e->a[0], e->a[1]);
+		return e->ret != -EINVAL;
+	case VT_PRCTL:
+		c->at = pages(e->a[2], e->a[3]);
+		return e->a[0] == SET_VMA;
+	case VT_MLOCKALL:
+	case VT_MUNLOCKALL:
+		c->at = (struct vt_range){ 0, EVERYWHERE };
+		return !c->failed;
+	default:
+		return false;
+	}
+}
+
+int vt_event_places(const struct vt_model *m, const struct vt_event *ev, struct vt_range r[2],
+		    bool *anywhere)
+{
+	struct vt_placed c = { .failed = vt_is_error(ev->ret) };
+	int n = 0;
+
+	bool some = places_of(m, ev, &c) && c.bytes;
+	if (ev->flags & VT_EV_UNDONE)
+		*anywhere |= ev->kind == VT_MREMAP || ev->kind == VT_SHMAT ||
+			     (ev->kind == VT_MMAP && empty(c.at));
+	if (some && !empty(c.at))
+		r[n++] = c.at;
+	if (some && !empty(c.from))
+		r[n++] = c.from;
+	return n;
+}
+
+/* Whether all of r is mapped, and not in doubt. */
+static bool certainly_mapped(const struct vt_order *o, const struct vt_model *m, struct vt_range r)
+{
+	uint64_t at = r.lo;
+	const struct vt_extent *x = vt_model_find(m, at);
+
+	if (vt_order_doubtful(o, r.lo, r.hi))
+		return false;
+	for (; x && x->start <= at && at < r.hi; x = vt_extent_next(x))
+		at = x->end;
+	return at >= r.hi;
+}
+
+/* Add r to the list of n; where there is no room, the last one grows. */
+static void add(struct vt_range *list, uint32_t *n, uint32_t max, struct vt_range r)
+{
+	if (*n < max) {
+		list[(*n)++] = r;
+		return;
+	}
+	struct vt_range *last = &list[max - 1];
+	last->lo = vt_min(last->lo, r.lo);
+	last->hi = vt_max(last->hi, r.hi);
+}
+
+static void doubt(struct vt_order *o, struct vt_range r)
+{
+	if (empty(r))
+		return;
+	o->wanted = true;
+	for (uint32_t i = 0; i < o->n_doubtful; i++)
+		if (o->doubtful[i].lo <= r.lo && r.hi <= o->doubtful[i].hi)
+			return;
+	add(o->doubtful, &o->n_doubtful, VT_ORDER_DOUBTFUL, r);
+}
+
+/* What lies in another range counts, too: an area may end at its edges. */
+static void blur(struct vt_order *o, struct vt_range r)
+{
+	for (uint32_t i = 0; i < o->n_blurred; i++)
+		if (o->blurred[i].lo == r.lo && o->blurred[i].hi == r.hi)
+			return;
+	if (r.lo <= r.hi)
+		add(o->blurred, &o->n_blurred, VT_ORDER_BLURRED, r);
+}
+
+/* All that a call touches is in doubt. */
+static void doubt_all(struct vt_order *o, const struct vt_placed *c)
+{
+	if (c->bytes) {
+		doubt(o, c->at);
+		doubt(o, c->from);
+	}
+	if (!empty(c->at))
+		blur(o, c->at);
+	if (!empty(c->from))
+		blur(o, c->from);
+}
+
+/* c's pages and r's, of two calls that may have been in the kernel at once. */
+static void compare_pages(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
+			  const struct vt_placed *r, struct vt_range y)
+{
+	struct vt_range both = { vt_max(x.lo, y.lo), vt_min(x.hi, y.hi) };
+
+	if (empty(x) || empty(y) || both.lo > both.hi)
+		return;
+	if (both.lo == both.hi) {
+		blur(o, both);
+		return;
+	}
+	blur(o, x);
+	blur(o, y);
+	if (!c->bytes || !r->bytes)
+		return;
+	/* what r moved away may have been c's */
+	if (y.lo == r->from.lo && y.hi == r->from.hi)
+		doubt(o, r->at);
+	/* one that failed may have gone through the whole of its range, or through none */
+	doubt(o, c->failed ? x : both);
+	doubt(o, r->failed ? y : both);
+}
+
+/*
+ * Two calls that may have been in the kernel at once, c placed after r. A place that the kernel
+ * chose was free then: if r alone can have made it so, r came first, as it stands. If it may have
+ * been free already, r may as well have struck what c mapped there.
+ */
+static void compare(struct vt_order *o, const struct vt_placed *c, const struct vt_placed *r)
+{
+	bool after = c->chosen && r->releases && r->covered;
+	bool r_moves = !empty(r->from);
+
+	if (!after || r_moves)
+		compare_pages(o, c, c->at, r, r->at);
+	if (!after)
+		compare_pages(o, c, c->at, r, r->from);
+	compare_pages(o, c, c->from, r, r->at);
+	compare_pages(o, c, c->from, r, r->from);
+}
+
+/* With releases that took their place before c, and may have ended after it began. */
+static void compare_with_open(struct vt_order *o, const struct vt_placed *c)
+{
+	uint64_t began = c->index - (c->releases ? 0 : c->span);
+
+	for (uint32_t i = 0; o->open_end >= began && i < o->n_open; i++) {
+		const struct vt_placed *r = &o->open[i];
+		uint64_t end = r->index + r->span + 1;
+		/* read both at one number, the two may have followed each other or not */
+		bool may =
+		    c->releases ? end > began : end > began || (end == began && r->tid != c->tid);
+		if (may)
+			compare(o, c, r);
+	}
+	if (o->forgot_end >= began)
+		doubt_all(o, c);
+}
+
+/*
+ * A call that took its place after its end: with those that took theirs since it began, and with
+ * the release right before that, which may have been under way.
+ */
+static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
+{
+	uint64_t began = c->index - c->span;
+
+	for (uint64_t i = 0; i < o->n; i++) {
+		if (i == o->cap) {
+			doubt_all(o, c);
+			return;
+		}
+		const struct vt_placed *r = &o->recent[(o->n - 1 - i) % o->cap];
+		if (r->index + 1 < began)
+			return;
+		if (r->releases && r->span)
+			continue; /* among the open ones */
+		if (r->index >= began || (r->releases && r->tid != c->tid))
+			compare(o, c, r);
+	}
+}
+
+static void remember_release(struct vt_order *o, const struct vt_placed *c)
+{
+	uint32_t i = o->n_open;
+
+	if (i == VT_ORDER_OPEN) {
+		/* the one that ended first is the least likely to matter */
+		i = 0;
+		for (uint32_t k = 1; k < o->n_open; k++)
+			if (o->open[k].index + o->open[k].span < o->open[i].index + o->open[i].span)
+				i = k;
+		o->forgot_end = vt_max(o->forgot_end, o->open[i].index + o->open[i].span + 1);
+	} else {
+		o->n_open++;
+	}
+	o->open[i] = *c;
+	o->open_end = vt_max(o->open_end, c->index + c->span + 1);
+}
+
+/* What builds on bytes in doubt is in doubt itself, where its result does not say all. */
+static void inherit_doubt(struct vt_order *o, const struct vt_event *e, const struct vt_placed *c)
+{
+	bool at = vt_order_doubtful(o, c->at.lo, c->at.hi);
+	bool from = !empty(c->from) && vt_order_doubtful(o, c->from.lo, c->from.hi);
+
+	if (!at && !from)
+		return;
+	blur(o, c->at);
+	if (!empty(c->from))
+		blur(o, c->from);
+	if (c->bytes && (c->failed || (from && e->kind == VT_MREMAP)))
+		doubt_all(o, c);
+}
+
+/* A move of what was not there, or of what came about so. */
+static void remember_move(struct vt_order *o, const struct vt_placed *c, bool missing)
+{
+	for (uint32_t i = 0; !missing && i < o->n_shaky; i++)
+		missing = overlap(o->shaky[i].at, c->from);
+	if (!missing)
+		return;
+	if (o->n_shaky == VT_ORDER_SHAKY)
+		memmove(o->shaky, o->shaky + 1, --o->n_shaky * sizeof(*o->shaky));
+	o->shaky[o->n_shaky++] = *c;
+}
+
+bool vt_order_shaky(const struct vt_order *o, uint64_t lo, uint64_t hi, struct vt_range *from)
+{
+	for (uint32_t i = o->n_shaky; i-- > 0;)
+		if (overlap((struct vt_range){ lo, hi }, o->shaky[i].at)) {
+			*from = o->shaky[i].from;
+			return true;
+		}
+	return false;
+}
+
+/* A call given up while it was under way may act at any time until its thread is back. */
+static void remember_stuck(struct vt_order *o, const struct vt_placed *c)
+{
+	doubt_all(o, c);
+	if (o->n_stuck == VT_ORDER_STUCK)
+		memmove(o->stuck, o->stuck + 1, --o->n_stuck * sizeof(*o->stuck));
+	o->stuck[o->n_stuck++] = *c;
+}
+
+static void forget_stuck(struct vt_order *o, uint32_t tid)
+{
+	for (uint32_t i = 0; i < o->n_stuck;)
+		if (o->stuck[i].tid == tid) {
+			doubt_all(o, &o->stuck[i]);
+			o->stuck[i] = o->stuck[--o->n_stuck];
+		} else {
+			i++;
+		}
+}
+
+/* Compare an event with those before it, before it is applied. */
+static void see(struct vt_order *o, const struct vt_model *m, const struct vt_event *e,
+		uint64_t index)
+{
+	struct vt_placed c = { .index = index,
+			       .span = (uint32_t)vt_min(e->span, index - 1),
+			       .tid = e->tid,
+			       .releases = vt_kind_releases(e->kind),
+			       .failed = vt_is_error(e->ret) };
+
+	if (o->n_stuck && !(e->flags & VT_EV_OWN))
+		forget_stuck(o, e->tid);
+	if (!places_of(m, e, &c))
+		return;
+	if (e->flags & VT_EV_UNDONE) {
+		remember_stuck(o, &c);
+		return;
+	}
+	if (e->flags & VT_EV_LATE)
+		doubt_all(o, &c);
+	if (c.releases)
+		c.covered = certainly_mapped(o, m, empty(c.from) ? c.at : c.from);
+	if (o->n_open)
+		compare_with_open(o, &c);
+	if (!c.releases)
+		compare_with_recent(o, &c);
+	if (o->n_doubtful)
+		inherit_doubt(o, e, &c);
+	if (c.releases && c.span)
+		remember_release(o, &c);
+	o->recent[o->n++ % o->cap] = c;
+}
+
+void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap)
+{
+	*o = (struct vt_order){ .recent = recent, .cap = cap };
+}
+
+int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event *ev,
+		   uint64_t index, struct vt_effect *fx)
+{
+	*fx = (struct vt_effect){ 0 };
+	o->n_blurred = 0;
+	if (index)
+		see(o, m, ev, index);
+	else if (ev->kind == VT_UNSEEN_MAP || ev->kind == VT_UNSEEN_UNMAP)
+		/* what stands beside it was made with something else in its place */
+		blur(o, pages(ev->a[0], ev->a[1]));
+	if (ev->flags & (VT_EV_LATE | VT_EV_UNDONE)) {
+		o->wanted = true;
+	} else {
+		if (vt_model_apply(m, ev, fx))
+			return -ENOMEM;
+		if (fx->contradiction) {
+			o->wanted = true;
+			struct vt_placed c = { .bytes = vt_is_error(ev->ret),
+					       .at = { fx->lo, fx->hi },
+					       .from = { fx->lo2, fx->hi2 } };
+			/* how far a call went that failed is the kernel's to tell */
+			doubt_all(o, &c);
+		}
+		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret)) {
+			struct vt_placed c = { .at = pages((uint64_t)ev->ret, ev->a[2]),
+					       .from = pages(ev->a[0], ev->a[1]) };
+			remember_move(o, &c, fx->contradiction & VT_CONTRA_MISSING);
+		}
+	}
+	for (uint32_t i = 0; i < o->n_blurred; i++)
+		if (vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi))
+			return -ENOMEM;
+	return 0;
+}
+
+bool vt_order_doubtful(const struct vt_order *o, uint64_t lo, uint64_t hi)
+{
+	for (uint32_t i = 0; i < o->n_doubtful; i++)
+		if (overlap((struct vt_range){ lo, hi }, o->doubtful[i]))
+			return true;
+	return false;
+}
+
+void vt_order_settled(struct vt_order *o, const struct vt_range *flux, size_t n_flux)
+{
+	uint32_t n = o->n_doubtful;
+	bool wanted = o->wanted;
+
+	o->n_doubtful = o->n_shaky = 0;
+	for (uint32_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n_flux; k++)
+			if (overlap(o->doubtful[i], flux[k])) {
+				o->doubtful[o->n_doubtful++] = o->doubtful[i];
+				break;
+			}
+	for (uint32_t i = 0; i < o->n_stuck; i++) {
+		doubt(o, o->stuck[i].at);
+		doubt(o, o->stuck[i].from);
+	}
+	o->wanted = wanted;
+}
