@@ -26,7 +26,9 @@ struct vt_file_entry {
 	char *path;
 	uint32_t id, generation;
 	uint8_t kind;
-	bool module; /* known as code: build_id is what could be read of it */
+	uint32_t alias; /* the object that a found one turned out to be */
+	bool found;     /* in the kernel's list, before any call named it */
+	bool module;    /* known as code: build_id is what could be read of it */
 	uint8_t build_id_len;
 	uint8_t build_id[64];
 };
@@ -343,29 +345,60 @@ static uint8_t kind_of_path(const char *path)
 
 /*
  * The file of an area in the kernel's own list, under the lock. expected: what the model has there.
- * An object whose inode was not known yet is bound to the one shown; a file that stat and the list
- * name by different devices (overlay, btrfs) is known by the list's from then on.
+ * *unbound: that is an object whose inode nobody has seen yet. It may be the one shown, and is
+ * taken for it; once it is certain, vt_file_bind keeps it. A file that stat and the list name by
+ * different devices (overlay, btrfs) is known by the list's from then on.
  */
-uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected)
+uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t expected,
+			 bool *unbound)
 {
 	struct vt_file_entry *e = find(dev, ino);
 	struct vt_file_entry *x = entry(expected);
+	*unbound = false;
 	if (e && (!x || e == x))
 		return e->id;
-	bool unbound = x && x->key.dev == NO_DEV && (!x->key.ino || x->key.ino == ino);
-	bool renamed = x && !e && x->key.ino == ino && !strcmp(x->path, path);
-	if (!e && (unbound || renamed)) {
-		if (renamed)
-			HASH_DEL(vt.files, x);
+	if (e && x->alias == e->id)
+		return x->id;
+	/* an area may have been seen here before the call that made it */
+	if (x && x->key.dev == NO_DEV && (!x->key.ino || x->key.ino == ino) &&
+	    (!e || (e->found && e->kind == x->kind))) {
+		*unbound = true;
+		return x->id;
+	}
+	if (x && !e && x->key.ino == ino && !strcmp(x->path, path)) {
+		HASH_DEL(vt.files, x);
 		x->key.dev = dev;
-		x->key.ino = ino;
 		HASH_ADD(hh, vt.files, key, sizeof(x->key), x);
 		write_file(x);
 		return x->id;
 	}
-	if (!e)
-		e = add(kind_of_path(path), dev, ino, path, true);
+	if (!e && (e = add(kind_of_path(path), dev, ino, path, true)))
+		e->found = true;
 	return e ? e->id : 0;
+}
+
+/* An object is the one that the kernel shows with this device and inode. */
+void vt_file_bind(uint32_t id, uint64_t dev, uint64_t ino)
+{
+	struct vt_file_entry *x = entry(id), *e = find(dev, ino);
+	if (!x || x->key.dev != NO_DEV)
+		return;
+	if (e) {
+		HASH_DEL(vt.files, e);
+		e->key.dev = NO_DEV;
+		e->alias = id;
+	}
+	x->key.dev = dev;
+	x->key.ino = ino;
+	HASH_ADD(hh, vt.files, key, sizeof(x->key), x);
+	write_file(x);
+}
+
+/* The id by which a file is known by now. */
+uint32_t vt_file_current(uint32_t id)
+{
+	struct vt_file_entry *e = entry(id);
+	return e && e->alias ? e->alias : id;
 }
 
 static int note_module(struct dl_phdr_info *info, size_t size, void *arg)
