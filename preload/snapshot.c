@@ -296,10 +296,9 @@ static void read_all(void *arg)
 /* One difference, or the part of it in [lo, hi), becomes an event. */
 static void emit(const struct diff *d, uint64_t lo, uint64_t hi, bool away)
 {
-	struct vt_range from;
 	/* where a call is away that nobody will hear of again, it may be the one */
 	bool settles = away || vt_order_doubtful(&vt.order, lo, hi) ||
-		       (vt_order_shaky(&vt.order, lo, hi, &from) && vt_flux_touches(from));
+		       vt_order_moved(&vt.order, lo, hi, vt_flux_touches);
 	struct vt_event e = {
 		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
 		.a = { lo, hi - lo },

@@ -12,7 +12,7 @@
 
 #include <vmtrail/model.h>
 
-#define VT_ORDER_SHAKY    16  /* moves of something that no call before them had mapped */
+#define VT_ORDER_MOVED    32  /* moves remembered: what is moved may be a call's not yet placed */
 #define VT_ORDER_OPEN     64  /* releases remembered longer, for what began before they ended */
 #define VT_ORDER_STUCK    16  /* calls given up and not yet back */
 #define VT_ORDER_DOUBTFUL 64  /* ranges; when they run out, they are joined */
@@ -34,10 +34,10 @@ struct vt_order {
 	struct vt_placed *recent; /* the owner's memory, a ring of cap */
 	uint64_t cap, n;
 	struct vt_placed open[VT_ORDER_OPEN];
-	uint32_t n_open, n_stuck, n_doubtful, n_blurred, n_shaky;
+	uint32_t n_open, n_stuck, n_doubtful, n_blurred, n_moves;
 	uint64_t open_end;   /* no release in open lasted beyond this index */
 	uint64_t forgot_end; /* nor did one that found no room there beyond this one */
-	struct vt_placed stuck[VT_ORDER_STUCK], shaky[VT_ORDER_SHAKY];
+	struct vt_placed stuck[VT_ORDER_STUCK], moved[VT_ORDER_MOVED];
 	struct vt_range doubtful[VT_ORDER_DOUBTFUL], blurred[VT_ORDER_BLURRED];
 	bool wanted; /* the kernel's view is needed: set here, cleared by the owner */
 };
@@ -61,10 +61,11 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 bool vt_order_doubtful(const struct vt_order *o, uint64_t lo, uint64_t hi);
 
 /*
- * Whether what is at [lo, hi) was moved there from a place where the model had nothing, so that a
- * call may have mapped it that is still under way: *from is that place.
+ * Whether what is at [lo, hi) was moved there from a place where calls are still under way, as
+ * changing tells: it may be what they made.
  */
-bool vt_order_shaky(const struct vt_order *o, uint64_t lo, uint64_t hi, struct vt_range *from);
+bool vt_order_moved(const struct vt_order *o, uint64_t lo, uint64_t hi,
+		    bool (*changing)(struct vt_range from));
 
 /*
  * The kernel's view has been compared: nothing is in doubt any more but what touches the ranges of

@@ -231,10 +231,13 @@ static void compare_pages(struct vt_order *o, const struct vt_placed *c, struct 
 	}
 	blur(o, x);
 	blur(o, y);
+	/* what r moved away may have been c's */
+	bool moved = y.lo == r->from.lo && y.hi == r->from.hi;
+	if (moved)
+		blur(o, r->at);
 	if (!c->bytes || !r->bytes)
 		return;
-	/* what r moved away may have been c's */
-	if (y.lo == r->from.lo && y.hi == r->from.hi)
+	if (moved)
 		doubt(o, r->at);
 	/* one that failed may have gone through the whole of its range, or through none */
 	doubt(o, c->failed ? x : both);
@@ -333,25 +336,31 @@ static void inherit_doubt(struct vt_order *o, const struct vt_event *e, const st
 		doubt_all(o, c);
 }
 
-/* A move of what was not there, or of what came about so. */
-static void remember_move(struct vt_order *o, const struct vt_placed *c, bool missing)
+static void push_move(struct vt_order *o, struct vt_range at, struct vt_range from)
 {
-	for (uint32_t i = 0; !missing && i < o->n_shaky; i++)
-		missing = overlap(o->shaky[i].at, c->from);
-	if (!missing)
-		return;
-	if (o->n_shaky == VT_ORDER_SHAKY)
-		memmove(o->shaky, o->shaky + 1, --o->n_shaky * sizeof(*o->shaky));
-	o->shaky[o->n_shaky++] = *c;
+	o->moved[o->n_moves++ % VT_ORDER_MOVED] = (struct vt_placed){ .at = at, .from = from };
 }
 
-bool vt_order_shaky(const struct vt_order *o, uint64_t lo, uint64_t hi, struct vt_range *from)
+/* A move, and the moves that brought there what it takes away. */
+static void remember_move(struct vt_order *o, struct vt_range at, struct vt_range from)
 {
-	for (uint32_t i = o->n_shaky; i-- > 0;)
-		if (overlap((struct vt_range){ lo, hi }, o->shaky[i].at)) {
-			*from = o->shaky[i].from;
+	uint64_t n = o->n_moves;
+
+	for (uint64_t i = 0; i < VT_ORDER_MOVED && i < n; i++) {
+		const struct vt_placed *before = &o->moved[(n - 1 - i) % VT_ORDER_MOVED];
+		if (overlap(before->at, from) && !overlap(before->from, from))
+			push_move(o, at, before->from);
+	}
+	push_move(o, at, from);
+}
+
+bool vt_order_moved(const struct vt_order *o, uint64_t lo, uint64_t hi,
+		    bool (*changing)(struct vt_range from))
+{
+	for (uint64_t i = 0; i < VT_ORDER_MOVED && i < o->n_moves; i++)
+		if (overlap((struct vt_range){ lo, hi }, o->moved[i].at) &&
+		    changing(o->moved[i].from))
 			return true;
-		}
 	return false;
 }
 
@@ -436,11 +445,9 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 			/* how far a call went that failed is the kernel's to tell */
 			doubt_all(o, &c);
 		}
-		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret)) {
-			struct vt_placed c = { .at = pages((uint64_t)ev->ret, ev->a[2]),
-					       .from = pages(ev->a[0], ev->a[1]) };
-			remember_move(o, &c, fx->contradiction & VT_CONTRA_MISSING);
-		}
+		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret))
+			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]),
+				      pages(ev->a[0], ev->a[1]));
 	}
 	for (uint32_t i = 0; i < o->n_blurred; i++)
 		if (vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi))
@@ -461,7 +468,7 @@ void vt_order_settled(struct vt_order *o, const struct vt_range *flux, size_t n_
 	uint32_t n = o->n_doubtful;
 	bool wanted = o->wanted;
 
-	o->n_doubtful = o->n_shaky = 0;
+	o->n_doubtful = o->n_moves = 0;
 	for (uint32_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n_flux; k++)
 			if (overlap(o->doubtful[i], flux[k])) {
