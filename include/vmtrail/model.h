@@ -369,9 +369,9 @@ uint64_t vt_model_settle(struct vt_model *m, const struct vt_vma *vmas, size_t n
 			 const struct vt_range *flux, size_t n_flux, uint64_t *settled);
 
 /*
- * What calls that overlapped in time did to [lo, hi) cannot be told from their order: what maps does
- * not show of it is not known any more, and the boundaries in it and at its edges are open where the
- * two could be one area. lo == hi: only the boundary there. Returns 0 or -ENOMEM.
+ * What calls that overlapped in time did to [lo, hi) cannot be told from their order: what maps
+ * does not show of it is not known any more, and the boundaries in it and at its edges are open
+ * where the two could be one area. lo == hi: only the boundary there. Returns 0 or -ENOMEM.
  */
 int vt_model_doubt(struct vt_model *m, uint64_t lo, uint64_t hi);
 
