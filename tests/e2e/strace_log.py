@@ -78,6 +78,21 @@ def compared(name, args, ret, places=None):
     return name, tuple(chosen), ret
 
 
+def is_nobodys(call):
+    """No call of this system's, or process_madvise on what is no living process."""
+    if call[0] == "process_madvise" and call[2] in (-errno.EBADF, -errno.ESRCH):
+        return True
+    return call[2] == -errno.ENOSYS
+
+
+def append(calls, call, event=None):
+    """One call more; a run of process_madvise is one, for there is an event for each range."""
+    last = calls[-1] if calls else None
+    if last and call[0] == "process_madvise" and last[0][:2] == call[:2]:
+        call = (*call[:2], calls.pop()[0][2] + call[2])
+    calls.append((call, event))
+
+
 def read_strace(path):
     """{tid: [call]} in the order of each thread."""
     calls, pending = {}, {}
@@ -98,8 +113,10 @@ def read_strace(path):
                 tid, name, args, ret = match.groups()
             values = [number(a) for a in args.split(",") if a.strip()]
             if concerns_memory(name, values) and not ret.startswith("?"):
-                calls.setdefault(int(tid), []).append(compared(name, values, result(ret)))
-    return calls
+                call = compared(name, values, result(ret))
+                if not is_nobodys(call):
+                    append(calls.setdefault(int(tid), []), call)
+    return {tid: [call for call, _ in seen] for tid, seen in calls.items()}
 
 
 def read_trace(trace):
@@ -111,9 +128,5 @@ def read_trace(trace):
             continue
         args = event["args"] + [0] * (6 - len(event["args"]))
         call = compared(name, args, event["ret"], TOLD.get(name))
-        mine = calls.setdefault(event["tid"], [])
-        if name == "process_madvise" and mine and mine[-1][0][:2] == call[:2]:
-            # one event for each range of one call
-            call = (*call[:2], mine.pop()[0][2] + call[2])
-        mine.append((call, event))
+        append(calls.setdefault(event["tid"], []), call, event)
     return calls

@@ -1,0 +1,41 @@
+"""Each call fails as it would without the recorder, and what it left behind is followed.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import re
+import unittest
+
+from harness import TraceTest, main, program
+
+ROOT = os.geteuid() == 0
+LEAST_VERDICTS = 500
+
+
+class Errors(TraceTest):
+    def compare(self, user):
+        """The same verdicts, and a model that agrees with the kernel after every eighth event."""
+        done = self.record_and_compare([program("errors"), user], "--snapshot-every=8")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        verdicts = sum(int(n) for n in re.findall(r"^(\d+) verdicts$", done.stdout, re.MULTILINE))
+        print(f"{user}: {verdicts} verdicts")
+        self.assertNotIn("errno changed", done.stdout)
+        for trace in self.traces("errors"):
+            counts = self.assert_verified(trace)
+            self.assertEqual(counts["unseen"], 0, trace)
+        return verdicts
+
+    def test_the_same_verdicts(self):
+        self.assertGreaterEqual(self.compare("root"), LEAST_VERDICTS)
+
+    @unittest.skipUnless(ROOT, "needs root to become nobody")
+    def test_the_same_verdicts_without_privileges(self):
+        self.assertGreaterEqual(self.compare("nobody"), LEAST_VERDICTS)
+
+    @unittest.skipUnless(ROOT, "needs root to become nobody")
+    def test_the_same_verdicts_under_small_limits(self):
+        self.assertGreaterEqual(self.compare("limits"), 50)
+
+
+if __name__ == "__main__":
+    main()
