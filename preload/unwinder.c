@@ -74,16 +74,17 @@ static long no_syscall(long nr, ...)
 	va_arg(ap, int);
 	const void *addr = va_arg(ap, const void *);
 	va_end(ap);
-	if (nr == SYS_write && vt_readable(addr))
-		return 1;
-	errno = EFAULT;
-	return -1;
+	bool readable = nr == SYS_write && vt_readable(addr);
+	errno = readable ? 0 : EFAULT;
+	return readable ? 1 : -1;
 }
 
+/* libunwind asks errno even after success, for EINTR: it must not find the program's. */
 static ssize_t no_read(int fd, void *buf, size_t n)
 {
 	(void)fd;
 	(void)buf;
+	errno = 0;
 	return (ssize_t)n;
 }
 

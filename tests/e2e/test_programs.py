@@ -56,6 +56,10 @@ class Programs(TraceTest):
         self.assertEqual(self.only_trace("end_maps").text("maps", "--at", "end"),
                          recorded.stdout)
 
+    def test_the_unwinder_does_not_take_the_programs_errno_for_its_own(self):
+        self.record_and_compare([program("uncharted")])
+        self.assert_verified(self.only_trace("uncharted"))
+
     def test_every_thread_has_its_name_and_calls(self):
         self.record([program("threads"), "4", "50"])
         dump = self.only_trace("threads").events()
