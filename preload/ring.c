@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include <errno.h>
 
 /*
  * Take the next place in the order, leaving reserve slots for others. NULL: the ring is full.
@@ -104,9 +105,11 @@ void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
 	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
 		return;
 	struct vt_thread *t = vt_me();
+	int saved = errno;
 	if (!t->tid)
 		vt_thread_seen(t);
 	uint32_t stack = vt_stack_id();
+	errno = saved;
 	struct vt_slot *s = claim(&index);
 	if (!s)
 		return;
