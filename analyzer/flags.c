@@ -260,6 +260,48 @@ void vt_text_flags(struct vt_text *t, unsigned class, uint64_t value)
 		print_class(t, &classes[class], narrow ? (uint32_t)value : value);
 }
 
+/* Names that other architectures and newer versions of strace print. */
+static const struct {
+	unsigned class;
+	struct name name;
+} foreign[] = {
+	{ VT_ARG_PROT, { 0x10, "PROT_BTI" } },         { VT_ARG_PROT, { 0x20, "PROT_MTE" } },
+	{ VT_ARG_PROT, { 0x10, "PROT_SAO" } },         { VT_ARG_MFLAGS, { 0, "MAP_RENAME" } },
+	{ VT_ARG_MFLAGS, { 0, "MAP_UNINITIALIZED" } }, { VT_ARG_MFLAGS, { 0x80, "MAP_ABOVE4G" } },
+	{ VT_ARG_MFLAGS, { 0x20, "MAP_ANON" } },
+};
+
+static bool named(const struct name *table, const char *text, size_t n, uint64_t *value)
+{
+	for (; table && table->name; table++) {
+		if (!strncmp(table->name, text, n) && !table->name[n]) {
+			*value = table->value;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool vt_flag_value(unsigned class, const char *name, size_t n, uint64_t *value)
+{
+	const struct class *c = &classes[class];
+
+	if (!vt_class_is_symbolic(class))
+		return false;
+	if (named(c->choices, name, n, value) || named(c->flags, name, n, value))
+		return true;
+	*value = 0;
+	if (c->zero && !strncmp(c->zero, name, n) && !c->zero[n])
+		return true;
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+		const struct name *f = &foreign[i].name;
+		*value = f->value;
+		if (foreign[i].class == class && !strncmp(f->name, name, n) && !f->name[n])
+			return true;
+	}
+	return false;
+}
+
 void vt_text_mbind_mode(struct vt_text *t, uint64_t mode)
 {
 	print_class(t, &mbind_mode, mode & UINT32_MAX);

@@ -23,6 +23,12 @@ void vt_text_add(struct vt_text *t, const char *format, ...) __attribute__((form
 /* Append the value of an argument of class (enum vt_arg_class) by name: "PROT_READ|PROT_WRITE". */
 void vt_text_flags(struct vt_text *t, unsigned class, uint64_t value);
 
+/*
+ * The value of a flag of class by its name, n bytes long: what vt_text_flags prints, and names that
+ * other systems print. False: there is none of this name.
+ */
+bool vt_flag_value(unsigned class, const char *name, size_t n, uint64_t *value);
+
 /* Whether arguments of class have symbolic names at all. */
 bool vt_class_is_symbolic(unsigned class);
 

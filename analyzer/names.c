@@ -8,6 +8,7 @@
  */
 #include "names.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #ifndef VT_HAVE_NAMES
@@ -35,4 +36,25 @@ const char *vt_signal_name(int signo)
 #else
 	return signo > 0 && signo < 32 ? strsigno(signo) : NULL;
 #endif
+}
+
+static bool same(const char *known, const char *name, size_t n)
+{
+	return known && !strncmp(known, name, n) && !known[n];
+}
+
+int vt_errno_of_name(const char *name, size_t n)
+{
+	for (int i = 1; i < 256; i++)
+		if (same(vt_errno_name(i), name, n))
+			return i;
+	return 0;
+}
+
+int vt_signal_of_name(const char *name, size_t n)
+{
+	for (int i = 1; i < 65; i++)
+		if (same(vt_signal_name(i), name, n))
+			return i;
+	return 0;
 }

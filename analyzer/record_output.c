@@ -101,11 +101,7 @@ char *vt_record_pattern(const char *output, char **why)
 	return NULL;
 }
 
-/*
- * The name that the pattern gives process pid (0: not known yet) running executable; malloc'ed.
- * NULL: it depends on what is not known, or there is no memory.
- */
-static char *expand(const char *pattern, pid_t pid, const char *executable)
+char *vt_record_name(const char *pattern, pid_t pid, const char *executable)
 {
 	char *out = NULL;
 	size_t size;
@@ -148,7 +144,7 @@ static bool read_header(const char *path, struct vt_trace_header *h)
 static char *expand_directory(const char *pattern, pid_t pid, const char *executable)
 {
 	char *dir_pattern = directory_of(pattern);
-	char *dir = dir_pattern ? expand(dir_pattern, pid, executable) : NULL;
+	char *dir = dir_pattern ? vt_record_name(dir_pattern, pid, executable) : NULL;
 	free(dir_pattern);
 	return dir;
 }
@@ -169,7 +165,7 @@ bool vt_record_make_room(const char *pattern, pid_t pid, const char *executable,
 	*why = NULL;
 	struct vt_trace_header h;
 	struct stat st;
-	char *name = expand(pattern, pid, executable);
+	char *name = vt_record_name(pattern, pid, executable);
 	bool ok = check_directory(pattern, pid, executable, why);
 	if (ok && name && lstat(name, &st) == 0) {
 		ok = read_header(name, &h);

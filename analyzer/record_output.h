@@ -25,6 +25,12 @@ struct vt_record_traces {
 char *vt_record_pattern(const char *output, char **why);
 
 /*
+ * The name that the pattern gives process pid (0: not known yet) running executable; malloc'ed.
+ * NULL: it depends on what is not known, or there is no memory.
+ */
+char *vt_record_name(const char *pattern, pid_t pid, const char *executable);
+
+/*
  * Make room for the trace of process pid running executable: an old trace of that name is removed.
  * pid 0: not started yet; only a name without the pid in it can be looked at.
  * False: *why is one malloc'ed line, for anything else that stands there.

@@ -344,8 +344,7 @@ bool vt_defs_read(struct vt_trace *t, struct vt_buf *in)
 	return true;
 }
 
-/* What a path and a device in maps say of the kind of file. */
-static enum vt_file_kind guess_kind(uint64_t dev, const char *path, bool shared)
+enum vt_file_kind vt_guess_file_kind(uint64_t dev, const char *path, bool shared)
 {
 	if (path[0] == '[' && !dev)
 		return VT_FILE_SPECIAL;
@@ -366,7 +365,7 @@ uint32_t vt_defs_file_id(struct vt_trace *t, uint64_t dev, uint64_t ino, const c
 			 bool shared)
 {
 	struct vt_reader *r = vt_reader_of(t);
-	enum vt_file_kind kind = guess_kind(dev, path, shared);
+	enum vt_file_kind kind = vt_guess_file_kind(dev, path, shared);
 	struct vt_file_key *found = find_file(r, kind == VT_FILE_SYSV ? DEV_SYSV : dev, ino);
 
 	if (found)
