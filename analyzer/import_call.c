@@ -237,7 +237,7 @@ static bool limits(struct vt_slice *s, struct vt_event *e, bool *apart)
 		vt_slice_argument(s);
 	if (!vt_call_flags(VT_ARG_RLIMIT, first, &e->a[0]))
 		return false;
-	*apart = pid != 0 || vt_slice_is(set, "NULL");
+	*apart = pid != 0 || vt_slice_is(set, "NULL") || vt_slice_is(set, "0");
 	return *apart || (member(set, "rlim_cur=", &value) && limit_value(value, &e->a[1]) &&
 			  member(set, "rlim_max=", &value) && limit_value(value, &e->a[2]));
 }

@@ -1,5 +1,5 @@
 /*
- * import_process.c - tasks, the address spaces they share, and the calls they have in hand.
+ * import_process.c - the lines of a log, one after the other: clocks, calls, stacks, ends.
  *
  * The order of events is that of preload/README.md: a call that gives memory up stands where it
  * began, any other where it ended; strace prints both places when other lines come between.
@@ -9,166 +9,19 @@
 #include "import_process.h"
 
 #include "alloc.h"
-#include "import_call.h"
+#include "import_task.h"
 #include "names.h"
 #include <sched.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <uthash.h>
 
-#define DAY_NS   86400000000000u
-#define MOST_FDS (1u << 20)
-
-struct vt_task {
-	UT_hash_handle hh;
-	uint32_t tid, process;
-	struct vt_image *image;
-	char comm[16];
-
-	/* The call cut in two by <unfinished ...>; kind is VT_CALL_NONE without one. */
-	int kind;
-	char *held;
-	size_t n_held, cap_held;
-	uint64_t begin_ns;
-	uint64_t place; /* number of its event, 0: none yet */
-	uint64_t next;  /* the image's next number when it began */
-	bool had_child; /* its child has been seen */
-
-	struct vt_event fault; /* the last signal's; kind VT_FAULT if it may be the end */
-};
-
-/* The size of a System V segment. */
-struct vt_segment {
-	UT_hash_handle hh;
-	uint32_t id;
-	uint64_t size;
-};
-
-/* A call whose end has been read. */
-struct call {
-	int kind;
-	struct vt_slice text; /* arguments and result */
-	uint64_t begin_ns, place, next;
-};
-
-static bool is_wanted(const struct vt_import *im, uint32_t process)
-{
-	return im->out.several || process == (im->only ? im->only : im->main_pid);
-}
-
-static struct vt_task *find_task(struct vt_import *im, uint32_t tid)
-{
-	struct vt_task *t = im->last;
-
-	if (t && t->tid == tid)
-		return t;
-	HASH_FIND(hh, im->tasks, &tid, sizeof(tid), t);
-	if (t)
-		im->last = t;
-	return t;
-}
-
-static struct vt_task *add_task(struct vt_import *im, uint32_t tid, uint32_t process,
-				struct vt_image *image)
-{
-	struct vt_task *t = vt_calloc(1, sizeof(*t));
-
-	t->tid = tid;
-	t->process = process;
-	t->image = image;
-	t->kind = VT_CALL_NONE;
-	image->n_tasks++;
-	HASH_ADD(hh, im->tasks, tid, sizeof(t->tid), t);
-	im->n_processes += tid == process;
-	return t;
-}
-
-/* The task leaves its image, which ends with its last one. */
-static void leave(struct vt_import *im, struct vt_image *image, const char *end)
-{
-	if (!--image->n_tasks)
-		vt_image_finish(&im->out, image, end);
-}
-
-static void remove_task(struct vt_import *im, struct vt_task *t, const char *end)
-{
-	struct vt_image *image = t->image;
-
-	if (im->last == t)
-		im->last = NULL;
-	HASH_DEL(im->tasks, t);
-	free(t->held);
-	free(t);
-	leave(im, image, end);
-}
-
-static struct vt_task *child_of(struct vt_import *im, struct vt_task *parent, uint32_t tid,
-				uint64_t flags)
-{
-	struct vt_task *old = find_task(im, tid);
-	uint32_t process = flags & CLONE_THREAD ? parent->process : tid;
-	struct vt_image *image = parent->image;
-
-	if (old) /* its end is not in the log */
-		remove_task(im, old, "reason log\n");
-	if (!(flags & (CLONE_VM | CLONE_THREAD)))
-		image = vt_image_fork(&im->out, image, tid, is_wanted(im, process));
-	return add_task(im, tid, process, image);
-}
-
-/* The flags among clone's or clone3's arguments. */
-static uint64_t clone_flags(int kind, struct vt_slice args)
-{
-	uint64_t flags = 0;
-	const char *at = memmem(args.p, (size_t)(args.end - args.p), "flags=", 6);
-
-	if (kind == VT_VFORK)
-		return CLONE_VM | CLONE_VFORK | SIGCHLD;
-	if (kind == VT_FORK || !at)
-		return SIGCHLD;
-	struct vt_slice set = { at + 6, at + 6 };
-	while (set.end < args.end && !strchr(",})", *set.end))
-		set.end++;
-	vt_call_flags(VT_ARG_CLONE, set, &flags);
-	return flags;
-}
-
-/*
- * A task whose first line is this one: the child of a clone that has not returned yet; or one that
- * was there before the log began, taken for a thread of the first process.
- */
-static struct vt_task *new_task(struct vt_import *im, uint32_t tid)
-{
-	struct vt_task *t, *next, *parent = NULL;
-
-	HASH_ITER (hh, im->tasks, t, next) {
-		bool clones = t->kind == VT_FORK || t->kind == VT_VFORK || t->kind == VT_CLONE ||
-			      t->kind == VT_CALL_CLONE3;
-		if (clones && !t->had_child && (!parent || t->begin_ns >= parent->begin_ns))
-			parent = t;
-	}
-	if (parent) {
-		struct vt_slice held = { parent->held, parent->held + parent->n_held };
-		parent->had_child = true;
-		return child_of(im, parent, tid, clone_flags(parent->kind, held));
-	}
-	if (!im->main_pid)
-		im->main_pid = tid;
-	struct vt_task *first = find_task(im, im->main_pid);
-	if (first && tid != im->main_pid) {
-		im->n_orphans++;
-		return add_task(im, tid, first->process, first->image);
-	}
-	return add_task(im, tid, tid, vt_image_new(&im->out, tid, is_wanted(im, tid)));
-}
+#define DAY_NS 86400000000000u
 
 static struct vt_task *task_of(struct vt_import *im, const struct vt_line *line)
 {
 	uint32_t tid = line->pid ? line->pid : im->main_pid;
-	struct vt_task *t = find_task(im, tid);
+	struct vt_task *t = vt_task_find(im, tid);
 
 	if (!t)
-		t = new_task(im, tid);
+		t = vt_task_new(im, tid);
 	size_t n = (size_t)(line->comm.end - line->comm.p);
 	if (n && n <= sizeof(t->comm) && strncmp(t->comm, line->comm.p, n)) {
 		memset(t->comm, 0, sizeof(t->comm));
@@ -212,128 +65,6 @@ static void read_clock(struct vt_import *im, const struct vt_line *line)
 	im->now_ns = at > im->clock_first ? at - im->clock_first : 0;
 }
 
-/* Files behind descriptors, where -y did not tell them. */
-static void set_file(struct vt_image *i, uint64_t fd, uint64_t file)
-{
-	if (fd >= MOST_FDS)
-		return;
-	while (fd >= i->n_files) {
-		i->files = vt_grow(i->files, i->n_files, &i->cap_files, sizeof(*i->files));
-		i->files[i->n_files++] = 0;
-	}
-	i->files[fd] = file;
-}
-
-static uint64_t get_file(const struct vt_image *i, uint64_t fd)
-{
-	return fd < i->n_files ? i->files[fd] : 0;
-}
-
-static struct vt_slice text_slice(const char *s)
-{
-	return (struct vt_slice){ s, s + strlen(s) };
-}
-
-static void descriptor_call(struct vt_import *im, struct vt_image *i, const struct call *c)
-{
-	struct vt_slice s = c->text, first = vt_slice_argument(&s), second = { 0 };
-	char path[4096], memfd[4200];
-	struct vt_result r;
-	uint64_t fd = 0;
-
-	if (s.p < s.end && *s.p != ')')
-		second = vt_slice_argument(&s);
-	while (s.p < s.end && *s.p != ')')
-		vt_slice_argument(&s);
-	if (!vt_call_result(&s, &r) || !r.known || r.ret < 0)
-		return;
-	uint64_t out = (uint64_t)r.ret;
-	vt_slice_number(&first, &fd);
-	switch (c->kind) {
-	case VT_CALL_CLOSE:
-		set_file(i, fd, 0);
-		return;
-	case VT_CALL_FCNTL:
-		if (!vt_slice_starts(second, "F_DUPFD"))
-			return;
-		/* fall through */
-	case VT_CALL_DUP:
-	case VT_CALL_DUP2:
-		set_file(i, out, get_file(i, fd));
-		return;
-	case VT_CALL_MEMFD:
-		if (vt_slice_string(first, path, sizeof(path))) {
-			snprintf(memfd, sizeof(memfd), "/memfd:%s (deleted)", path);
-			set_file(i, out, vt_names_file(im->out.names, text_slice(memfd), false));
-		}
-		return;
-	default:
-		if (r.path.p)
-			set_file(i, out, vt_names_file(im->out.names, r.path, false));
-		else if (vt_slice_string(c->kind == VT_CALL_OPEN ? first : second, path,
-					 sizeof(path)))
-			set_file(i, out, vt_names_file(im->out.names, text_slice(path), false));
-	}
-}
-
-static void segment_call(struct vt_import *im, const struct call *c)
-{
-	struct vt_slice s = c->text;
-	struct vt_result r;
-	uint64_t size = 0;
-
-	vt_slice_argument(&s);
-	struct vt_slice length = vt_slice_argument(&s);
-	while (s.p < s.end && *s.p != ')')
-		vt_slice_argument(&s);
-	if (!vt_slice_number(&length, &size) || !vt_call_result(&s, &r) || r.ret < 0)
-		return;
-	uint32_t id = (uint32_t)r.ret;
-	struct vt_segment *g;
-	HASH_FIND(hh, im->segments, &id, sizeof(id), g);
-	if (!g) {
-		g = vt_calloc(1, sizeof(*g));
-		g->id = id;
-		HASH_ADD(hh, im->segments, id, sizeof(g->id), g);
-	}
-	if (size) /* 0: whatever size it has */
-		g->size = size;
-}
-
-/* The file that a mapping shows. */
-static uint32_t file_of(struct vt_import *im, const struct vt_image *i, const struct vt_event *e,
-			struct vt_slice path)
-{
-	bool shared = (e->a[3] & MAP_TYPE) != MAP_PRIVATE;
-	char unknown[32];
-
-	if (e->a[3] & MAP_ANONYMOUS) {
-		if (e->a[3] & MAP_HUGETLB)
-			return vt_names_nameless(im->out.names, VT_FILE_HUGETLB,
-						 "/anon_hugepage (deleted)");
-		return shared ? vt_names_nameless(im->out.names, VT_FILE_SHM_ANON,
-						  "/dev/zero (deleted)")
-			      : 0;
-	}
-	if (!path.p) {
-		uint64_t file = get_file(i, e->a[4]);
-		snprintf(unknown, sizeof(unknown), "(descriptor %d)", (int)e->a[4]);
-		path = text_slice(file ? vt_names_file_of(im->out.names, (uint32_t)file)->path
-				       : unknown);
-	}
-	return vt_names_file(im->out.names, path, shared);
-}
-
-static void attach_segment(struct vt_import *im, struct vt_event *e)
-{
-	uint32_t id = (uint32_t)e->a[0];
-	struct vt_segment *g;
-
-	HASH_FIND(hh, im->segments, &id, sizeof(id), g);
-	e->a[3] = g ? g->size : 0;
-	e->file = vt_names_segment(im->out.names, id);
-}
-
 /* Lengths are in whole pages of the traced machine. */
 static void round_lengths(const struct vt_import *im, struct vt_event *e)
 {
@@ -358,20 +89,20 @@ static bool read_event(struct vt_import *im, struct vt_task *t, int kind, struct
 	if (!vt_call_arguments(kind, s, e, &path, apart))
 		return false;
 	if (kind == VT_MMAP)
-		e->file = file_of(im, t->image, e, path);
+		e->file = vt_mapped_file(im, t->image, e, path);
 	else if (kind == VT_SHMAT)
-		attach_segment(im, e);
+		vt_attached_segment(im, e);
 	else if (kind == VT_PRCTL && *apart && path.p) {
 		char name[32];
 		if (vt_slice_string(path, name, sizeof(name)))
-			vt_image_thread(t->image, t->tid, text_slice(name));
+			vt_image_thread(t->image, t->tid, vt_slice_of(name));
 	}
 	if (im->page_size > VT_PAGE_SIZE)
 		round_lengths(im, e);
 	return true;
 }
 
-static bool memory_call(struct vt_import *im, struct vt_task *t, const struct call *c)
+static bool memory_call(struct vt_import *im, struct vt_task *t, const struct vt_log_call *c)
 {
 	struct vt_slice s = c->text;
 	struct vt_event e;
@@ -411,14 +142,13 @@ static void plain_event(struct vt_import *im, struct vt_task *t, struct vt_event
 	im->open = t->image;
 }
 
-static bool clone_call(struct vt_import *im, struct vt_task *t, const struct call *c)
+static bool clone_call(struct vt_import *im, struct vt_task *t, const struct vt_log_call *c)
 {
 	struct vt_slice s = c->text;
-	uint64_t flags = clone_flags(c->kind, s);
+	uint64_t flags = vt_clone_flags(c->kind, s);
 	struct vt_result r;
 
-	while (s.p < s.end && *s.p != ')')
-		vt_slice_argument(&s);
+	vt_skip_arguments(&s);
 	if (!vt_call_result(&s, &r))
 		return false;
 	if (!r.known || r.ret <= 0)
@@ -431,8 +161,8 @@ static bool clone_call(struct vt_import *im, struct vt_task *t, const struct cal
 		};
 		plain_event(im, t, &e);
 	}
-	if (!t->had_child || !find_task(im, (uint32_t)r.ret))
-		child_of(im, t, (uint32_t)r.ret, flags);
+	if (!t->had_child || !vt_task_find(im, (uint32_t)r.ret))
+		vt_task_child(im, t, (uint32_t)r.ret, flags);
 	return true;
 }
 
@@ -460,37 +190,7 @@ static char *command_of(struct vt_slice list)
 	return text;
 }
 
-/* The process has a new address space: its other threads are gone. */
-static void new_image(struct vt_import *im, struct vt_task *t, char *exe, char *cmd)
-{
-	struct vt_image *old = t->image, *image;
-	struct vt_task *other, *next;
-
-	HASH_ITER (hh, im->tasks, other, next)
-		if (other != t && other->process == t->process && other->image == old)
-			remove_task(im, other, "reason exec\n");
-	image = vt_image_new(&im->out, t->process, is_wanted(im, t->process));
-	image->exe = exe;
-	image->cmd = cmd;
-	image->files = vt_calloc(old->cap_files, sizeof(*image->files));
-	image->cap_files = old->cap_files;
-	image->n_files = old->n_files;
-	if (old->n_files)
-		memcpy(image->files, old->files, old->n_files * sizeof(*old->files));
-	if (old->pid == t->process && !im->out.several && old->n_tasks == 1)
-		vt_image_discard(&im->out, old);
-	else
-		leave(im, old, "reason exec\n");
-	t->image = image;
-	image->n_tasks = 1;
-	if (t->tid != t->process) { /* the thread that calls becomes the process's first */
-		HASH_DEL(im->tasks, t);
-		t->tid = t->process;
-		HASH_ADD(hh, im->tasks, tid, sizeof(t->tid), t);
-	}
-}
-
-static bool exec_call(struct vt_import *im, struct vt_task *t, const struct call *c)
+static bool exec_call(struct vt_import *im, struct vt_task *t, const struct vt_log_call *c)
 {
 	struct vt_slice s = c->text, path;
 	char exe[4096] = "";
@@ -500,14 +200,13 @@ static bool exec_call(struct vt_import *im, struct vt_task *t, const struct call
 		vt_slice_argument(&s);
 	path = vt_slice_argument(&s);
 	struct vt_slice list = vt_slice_argument(&s);
-	while (s.p < s.end && *s.p != ')')
-		vt_slice_argument(&s);
+	vt_skip_arguments(&s);
 	if (!vt_call_result(&s, &r))
 		return false;
 	if (!r.known || r.ret)
 		return true;
 	vt_slice_string(path, exe, sizeof(exe));
-	new_image(im, t, vt_strndup(exe, strlen(exe)), command_of(list));
+	vt_task_exec(im, t, vt_strndup(exe, strlen(exe)), command_of(list));
 	return true;
 }
 
@@ -520,7 +219,7 @@ static void exit_call(struct vt_import *im, struct vt_task *t, struct vt_slice a
 }
 
 /* A call that is over. False: it makes no sense. */
-static bool end_call(struct vt_import *im, struct vt_task *t, const struct call *c)
+static bool end_call(struct vt_import *im, struct vt_task *t, const struct vt_log_call *c)
 {
 	if (vt_call_is_event(c->kind))
 		return memory_call(im, t, c);
@@ -539,10 +238,10 @@ static bool end_call(struct vt_import *im, struct vt_task *t, const struct call 
 	case VT_CALL_EXIT:
 		return true;
 	case VT_CALL_SHMGET:
-		segment_call(im, c);
+		vt_segment_call(im, c);
 		return true;
 	default:
-		descriptor_call(im, t->image, c);
+		vt_descriptor_call(im, t->image, c);
 		return true;
 	}
 }
@@ -588,7 +287,7 @@ static bool resume_call(struct vt_import *im, struct vt_task *t, int kind, struc
 	if (t->kind != kind)
 		return !vt_call_is_event(kind); /* its beginning is not in the log */
 	hold(t, rest);
-	struct call c = {
+	struct vt_log_call c = {
 		.kind = kind,
 		.text = { t->held, t->held + t->n_held },
 		.begin_ns = t->begin_ns,
@@ -659,7 +358,7 @@ static void end_line(struct vt_import *im, struct vt_task *t, const struct vt_li
 		vt_slice_number(&s, &status);
 		snprintf(end, sizeof(end), "reason exit\nstatus %u\n", (unsigned)status & 255);
 	}
-	remove_task(im, t, end);
+	vt_task_remove(im, t, end);
 }
 
 static void call_line(struct vt_import *im, const struct vt_line *line, struct vt_slice whole)
@@ -670,7 +369,7 @@ static void call_line(struct vt_import *im, const struct vt_line *line, struct v
 	if (kind == VT_CALL_NONE)
 		return;
 	struct vt_task *t = task_of(im, line);
-	struct call c = { .kind = kind, .text = line->rest, .begin_ns = im->now_ns };
+	struct vt_log_call c = { .kind = kind, .text = line->rest, .begin_ns = im->now_ns };
 	switch (line->type) {
 	case VT_LINE_UNFINISHED:
 		ok = begin_call(im, t, kind, line->rest);
@@ -722,13 +421,8 @@ void vt_import_line(struct vt_import *im, const char *p, const char *end)
 
 void vt_import_finish(struct vt_import *im)
 {
-	struct vt_segment *g, *next;
-
 	close_stack(im);
 	while (im->tasks)
-		remove_task(im, im->tasks, "reason log\n");
-	HASH_ITER (hh, im->segments, g, next) {
-		HASH_DEL(im->segments, g);
-		free(g);
-	}
+		vt_task_remove(im, im->tasks, "reason log\n");
+	vt_segments_free(im);
 }

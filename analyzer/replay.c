@@ -330,9 +330,12 @@ enum vt_item_type vt_replay_next(struct vt_replay *r, struct vt_item *item)
 
 	switch (take(r, item)) {
 	case VT_ITEM_EVENT:
+		/* a log knows of nothing but its own calls */
+		if (!r->started && vt_trace_meta(r->trace, "source"))
+			rc = begin(r);
 		if (r->due.waits && !is_unseen(&item->event))
 			vt_totals_compare(r);
-		rc = apply(r, &item->event);
+		rc = rc ? rc : apply(r, &item->event);
 		break;
 	case VT_ITEM_SNAPSHOT:
 		vt_totals_compare(r);
