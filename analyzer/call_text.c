@@ -211,20 +211,32 @@ static void (*const special_args[VT_KIND_COUNT])(struct vt_text *, const struct 
 	[VT_SETRLIMIT] = setrlimit_args, [VT_CLONE] = clone_args, [VT_EXECVE] = execve_args,
 };
 
-/* The code that strace prints with a memory fault. */
+/* The name of a signal's si_code, NULL: none that is known. */
 static const char *fault_code(int sig, int code)
 {
-	static const char *const segv[] = { NULL, "SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR",
-					    "SEGV_PKUERR" };
-	static const char *const bus[] = { NULL, "BUS_ADRALN", "BUS_ADRERR", "BUS_OBJERR" };
+	static const struct {
+		int sig, code;
+		const char *name;
+	} names[] = {
+		{ SIGSEGV, 1, "SEGV_MAPERR" },  { SIGSEGV, 2, "SEGV_ACCERR" },
+		{ SIGSEGV, 3, "SEGV_BNDERR" },  { SIGSEGV, 4, "SEGV_PKUERR" },
+		{ SIGBUS, 1, "BUS_ADRALN" },    { SIGBUS, 2, "BUS_ADRERR" },
+		{ SIGBUS, 3, "BUS_OBJERR" },    { SIGBUS, 4, "BUS_MCEERR_AR" },
+		{ SIGBUS, 5, "BUS_MCEERR_AO" }, { SIGILL, 1, "ILL_ILLOPC" },
+		{ SIGILL, 2, "ILL_ILLOPN" },    { SIGILL, 5, "ILL_PRVOPC" },
+		{ SIGFPE, 1, "FPE_INTDIV" },    { SIGFPE, 2, "FPE_INTOVF" },
+		{ SIGFPE, 3, "FPE_FLTDIV" },    { SIGFPE, 7, "FPE_FLTINV" },
+		{ 0, SI_KERNEL, "SI_KERNEL" },  { 0, SI_USER, "SI_USER" },
+		{ 0, SI_QUEUE, "SI_QUEUE" },    { 0, SI_TKILL, "SI_TKILL" },
+	};
 
-	if (sig == SIGSEGV && code > 0 && code < 5)
-		return segv[code];
-	if (sig == SIGBUS && code > 0 && code < 4)
-		return bus[code];
-	return code == SI_KERNEL ? "SI_KERNEL" : code == SI_USER ? "SI_USER" : NULL;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if ((!names[i].sig || names[i].sig == sig) && names[i].code == code)
+			return names[i].name;
+	return NULL;
 }
 
+/* A signal that somebody sent has no address. */
 static void fault(struct vt_text *t, const struct vt_event *e)
 {
 	int sig = (int)e->a[1], code = (int)e->a[2];
@@ -235,10 +247,13 @@ static void fault(struct vt_text *t, const struct vt_event *e)
 	else
 		vt_text_add(t, "--- %d {si_signo=%d, si_code=", sig, sig);
 	if (why)
-		vt_text_add(t, "%s, si_addr=", why);
+		vt_text_add(t, "%s", why);
 	else
-		vt_text_add(t, "%d, si_addr=", code);
-	vt_text_addr(t, e->a[0]);
+		vt_text_add(t, "%d", code);
+	if (code > 0) {
+		vt_text_add(t, ", si_addr=");
+		vt_text_addr(t, e->a[0]);
+	}
 	vt_text_add(t, "} ---");
 }
 

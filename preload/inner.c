@@ -53,6 +53,7 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_ioctl] = RAW_ONLY,
 	[SYS_seccomp] = NOT_RECORDED,
 	[SYS_execve] = NOT_RECORDED,
+	[SYS_rt_sigaction] = NOT_RECORDED,
 	[SYS_execveat] = NOT_RECORDED,
 	[SYS_exit_group] = NOT_RECORDED,
 	[SYS_clone] = NEW_TASK,
@@ -93,6 +94,8 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 	case SYS_exit_group:
 		vt_before_exit(a);
 		break;
+	case SYS_rt_sigaction:
+		return vt_sigaction(flags, a, b, c, d);
 	default:
 		return vt_exec(flags, nr, a, b, c, d, e);
 	}
@@ -145,7 +148,10 @@ static uint64_t fde_length(const uint8_t *fde)
 	return *(const uint32_t *)(fde + 12);
 }
 
-/* Whether any instruction may address memory below the stack pointer, or jump into the site. */
+/*
+ * Whether any instruction may address memory below the stack pointer, or jump into the site: to its
+ * second instruction, for nothing jumps into the middle of one.
+ */
 static bool doubtful(const uint8_t *fn, uint64_t len, uint64_t site)
 {
 	for (uint64_t i = 0; i + 1 < len; i++) {
@@ -161,7 +167,7 @@ static bool doubtful(const uint8_t *fn, uint64_t len, uint64_t site)
 				 (uint64_t)(int64_t)(int32_t)(fn[i + 1] | fn[i + 2] << 8 |
 							      fn[i + 3] << 16 |
 							      (uint32_t)fn[i + 4] << 24);
-		if (target > site && target < site + SITE_LEN)
+		if (target == site + SITE_LEN - 2)
 			return true;
 	}
 	return false;
@@ -260,18 +266,23 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 	if (nr == SYS_vfork) /* seen at its symbol: its caller's frame is the child's, too */
 		return;
 	l->found++;
+	const char *what = "redirected";
 	if (vt_known[nr] == NEW_TASK) {
-		bool done = redirect_task(fn, len, fn + i, nr);
-		l->redirected += done;
-		note_site(l, fn + i, nr, done ? "redirected" : "left alone: of no known form");
+		if (!redirect_task(fn, len, fn + i, nr))
+			what = "left alone: of no known form";
 	} else if (doubtful(fn, len, i)) {
-		note_site(l, fn + i, nr, "left alone: its function may use what a call overwrites");
+		what = "left alone: its function may use what a call overwrites";
 	} else if (!redirect(fn + i, nr, i < SMALL)) {
-		note_site(l, fn + i, nr, "left alone: out of reach, or the text cannot be written");
-	} else {
-		l->redirected++;
-		note_site(l, fn + i, nr, "redirected");
+		what = "left alone: out of reach, or the text cannot be written";
 	}
+	bool done = *what == 'r';
+	l->redirected += done;
+	/* The loader itself sets no handler but that of its profiler. */
+	if (nr == SYS_rt_sigaction && strncmp(l->name, "ld-linux", 8)) {
+		vt.sees_sigaction |= done;
+		vt.misses_sigaction |= !done;
+	}
+	note_site(l, fn + i, nr, what);
 }
 
 /* The function that holds an address, by the table of n pairs; its length, 0: none is known. */

@@ -15,9 +15,6 @@
 
 enum { FREE, HELD, CONTENDED };
 
-/* Run fn(arg) on the stack that ends at top. */
-void vt_on_stack(void (*fn)(void *), void *arg, void *top);
-
 static uint64_t block_signals(void)
 {
 	uint64_t all = ~0ull, old = 0;

@@ -59,6 +59,7 @@ static void read_options(char **envp)
 	o->children = option(envp, VT_OPT_CHILDREN);
 	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
 	o->smaps = option(envp, VT_OPT_SMAPS);
+	o->faults = option(envp, VT_OPT_FAULTS);
 	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
 	o->ring_slots = (uint32_t)option(envp, VT_OPT_RING);
 	uint64_t batch = o->ring_slots / 8 < 256 ? o->ring_slots / 8 : 256;
@@ -216,6 +217,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt_modules_define();
 	if (!vt_store_publish())
 		give_up();
+	else
+		vt_faults_init();
 	vt.single = false;
 }
 

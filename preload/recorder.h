@@ -65,7 +65,7 @@ struct vt_options {
 	uint32_t batch; /* slots waiting before a drain is worth the lock */
 	uint64_t snapshot_every;
 	uint32_t ring_slots;
-	bool children, smaps, inner;
+	bool children, smaps, inner, faults;
 };
 
 /* vt_thread.borrowed: vfork children under way, and whether a task was made that shares for good.
@@ -154,10 +154,12 @@ struct vt_recorder {
 	uint32_t stuck_tries;
 	uint64_t text_lo, text_hi; /* of this library */
 	bool sees_fork;            /* the system call that libc's fork makes is redirected */
+	bool sees_sigaction, misses_sigaction; /* those that set handlers: some, not all */
 };
 extern struct vt_recorder vt;
 
-/* lock.c */
+/* lock.c; vt_on_stack, which runs fn(arg) on the stack that ends at top, is in thunk.S. */
+void vt_on_stack(void (*fn)(void *), void *arg, void *top);
 void vt_locked(void (*fn)(void *), void *arg);
 void vt_locked_if_free(void (*fn)(void *), void *arg);
 void vt_unwinding(void (*fn)(void *), void *arg);
@@ -183,6 +185,7 @@ static inline void vt_slot_done(struct vt_slot *s, uint64_t index)
 	atomic_store_explicit(&s->state, index << 2 | VT_SLOT_DONE, memory_order_release);
 }
 long vt_own_call(uint8_t kind, long nr, const uint64_t *a);
+void vt_push_with(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint32_t stack);
 void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret);
 
 /* call.c - the one path of a recorded call. */
@@ -221,6 +224,7 @@ bool vt_abandoned(const void *frame);
 void vt_stack_init(void);
 void vt_stack_home(void *thread);
 uint32_t vt_stack_id(void);
+uint32_t vt_stack_intern(void **pc, int n);
 void vt_stack_define(uint32_t id);
 void vt_stack_forget(void);
 
@@ -297,6 +301,11 @@ bool vt_is_mine(void);
 /* exec.c - the kernel reads no sixth argument of its calls: there stands the image's file id. */
 #define VT_EXEC_FILE 5
 long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e);
+
+/* fault.c */
+void vt_faults_init(void);
+void vt_faults_remove(void);
+long vt_sigaction(uint8_t how, long sig, long action, long old, long size);
 
 /* task.c - fork, vfork, clone. */
 struct vt_thread *vt_borrower(void);

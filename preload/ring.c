@@ -98,8 +98,8 @@ long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 	return ret;
 }
 
-/* An event that is over when it is told: a fork, one of several ranges of one call. */
-void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
+/* An event that is over when it is told: a new process, one of several ranges of one call. */
+void vt_push_with(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint32_t stack)
 {
 	uint64_t index;
 	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
@@ -108,7 +108,6 @@ void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
 	int saved = errno;
 	if (!t->tid)
 		vt_thread_seen(t);
-	uint32_t stack = vt_stack_id();
 	errno = saved;
 	struct vt_slot *s = claim(&index);
 	if (!s)
@@ -116,4 +115,13 @@ void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
 	fill(s, kind, flags | t->flags, a, vt_tick());
 	s->stack = stack;
 	done(s, index, ret);
+}
+
+/* The same with the stack of the caller. */
+void vt_push(uint8_t kind, uint8_t flags, const uint64_t *a, long ret)
+{
+	int saved = errno;
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_push_with(kind, flags, a, ret, vt_stack_id());
+	errno = saved;
 }

@@ -240,6 +240,8 @@ static void enter(void *arg)
 void vt_before_sandbox(bool strict, const void *filter)
 {
 	struct sandbox s = { strict, filter };
+	if (strict || filter)
+		vt_faults_remove();
 	if ((strict || filter) && atomic_load(&vt.on) && atomic_load(vt.fork_guard))
 		vt_locked(enter, &s);
 }

@@ -290,6 +290,30 @@ static void take(struct taking *k)
 		t->unwind_frame = NULL;
 }
 
+/* The id of the stack that stands in k. */
+static uint32_t identify(struct taking *k)
+{
+	if (k->n <= 0)
+		return 0;
+	if (k->n > k->depth)
+		k->n = k->depth;
+	k->hash = (uint64_t)k->n;
+	for (int i = 0; i < k->n; i++)
+		k->hash = vt_mix(k->hash, (uint64_t)k->pc[k->skip + i]);
+	k->id = vt_cache_get(vt.stack_cache, k->hash);
+	if (vt_unlikely(!k->id))
+		vt_locked(intern, k);
+	return k->id;
+}
+
+/* The id of a stack that somebody else has taken, of n frames. */
+uint32_t vt_stack_intern(void **pc, int n)
+{
+	struct taking k = { .depth = (int)vt.options.stack_depth, .n = n };
+	memcpy(k.pc, pc, (size_t)n * sizeof(*pc));
+	return identify(&k);
+}
+
 /* The id of the caller's stack, 0 when there is none to be had. May change errno. */
 uint32_t vt_stack_id(void)
 {
@@ -302,15 +326,5 @@ uint32_t vt_stack_id(void)
 	while (k.skip < k.n && (uint64_t)k.pc[k.skip] - vt.text_lo < vt.text_hi - vt.text_lo)
 		k.skip++;
 	k.n -= k.skip;
-	if (k.n <= 0)
-		return 0;
-	if (k.n > k.depth)
-		k.n = k.depth;
-	k.hash = (uint64_t)k.n;
-	for (int i = 0; i < k.n; i++)
-		k.hash = vt_mix(k.hash, (uint64_t)k.pc[k.skip + i]);
-	k.id = vt_cache_get(vt.stack_cache, k.hash);
-	if (vt_unlikely(!k.id))
-		vt_locked(intern, &k);
-	return k.id;
+	return identify(&k);
 }

@@ -14,6 +14,7 @@
  * vt_on_stack   calls a function on another stack. A debugger sees the caller through it.
  * vfork         libc's function of that name: the return address waits in rdi, as there.
  * syscall       libc's function of that name: numbers of ours go to vt_inner.
+ * vt_fault_restore  where a handler of ours returns to.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -282,6 +283,15 @@ vt_on_stack:
 	ret
 	.cfi_endproc
 	.size vt_on_stack, . - vt_on_stack
+
+	/* The end of a handler of ours: rt_sigreturn. */
+	.globl vt_fault_restore
+	.hidden vt_fault_restore
+	.type vt_fault_restore, @function
+vt_fault_restore:
+	movl $15, %eax
+	syscall
+	.size vt_fault_restore, . - vt_fault_restore
 
 	/* As libc's: fork-like numbers must not meet a frame of ours, so only known ones go to C. */
 	.globl syscall

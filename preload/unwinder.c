@@ -311,6 +311,8 @@ bool vt_unwinder_load(void)
 #endif
 	u->init_local =
 	    (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
+	u->init_local2 =
+	    (int (*)(unw_cursor_t *, unw_context_t *, int))dlsym(lib, STR(UNW_OBJ(init_local2)));
 	u->step = (int (*)(unw_cursor_t *))dlsym(lib, STR(UNW_OBJ(step)));
 	u->get_reg =
 	    (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(lib, STR(UNW_OBJ(get_reg)));

@@ -18,6 +18,7 @@ struct vt_unwinder {
 	int (*getcontext)(unw_context_t *);
 #endif
 	int (*init_local)(unw_cursor_t *, unw_context_t *);
+	int (*init_local2)(unw_cursor_t *, unw_context_t *, int); /* NULL: an older library */
 	int (*step)(unw_cursor_t *);
 	int (*get_reg)(unw_cursor_t *, unw_regnum_t, unw_word_t *);
 };

@@ -42,6 +42,8 @@ enum { VT_CAPTURE_SYMBOLS, VT_CAPTURE_ALL };
 	  "N", "take a snapshot every N events (default 0: none between\nstart and exit)")         \
 	X(SMAPS, "smaps", 0, "VMTRAIL_SMAPS", SWITCH, 0, 1, 0, "yes|no",                           \
 	  "keep /proc/PID/smaps in snapshots too (default no)")                                    \
+	X(FAULTS, "faults", 0, "VMTRAIL_FAULTS", SWITCH, 0, 1, 1, "yes|no",                        \
+	  "record the fault that a process dies of (default yes)")                                 \
 	X(CAPTURE, "capture", 0, "VMTRAIL_CAPTURE", CAPTURE, 0, 1, VT_CAPTURE_ALL, "all|symbols",  \
 	  "see calls made inside libc and the loader, or only those\n"                             \
 	  "made through exported functions (default all)")                                         \

@@ -158,7 +158,9 @@ static void remarks_look_like_signals_in_strace(void **state)
 	assert_remark(&(struct vt_event){ .kind = VT_FAULT, .a = { 0, 7, 2 } },
 		      "--- SIGBUS {si_signo=SIGBUS, si_code=BUS_ADRERR, si_addr=NULL} ---");
 	assert_remark(&(struct vt_event){ .kind = VT_FAULT, .a = { 0, 99, -7 } },
-		      "--- 99 {si_signo=99, si_code=-7, si_addr=NULL} ---");
+		      "--- 99 {si_signo=99, si_code=-7} ---");
+	assert_remark(&(struct vt_event){ .kind = VT_FAULT, .a = { 0, 6, (uint64_t)-6 } },
+		      "--- SIGABRT {si_signo=SIGABRT, si_code=SI_TKILL} ---");
 	assert_remark(&(struct vt_event){ .kind = VT_UNSEEN_UNMAP, .a = { 0x1000, 4096 } },
 		      "--- unseen_unmap {addr=0x1000, length=4096} /* no call seen */ ---");
 	assert_remark(&(struct vt_event){ .kind = VT_UNSEEN_MAP,
