@@ -26,6 +26,7 @@ int vt_cmd_reuse(int argc, char **argv);
 int vt_cmd_why(int argc, char **argv);
 int vt_cmd_snapshot(int argc, char **argv);
 int vt_cmd_seal(int argc, char **argv);
+int vt_cmd_diff(int argc, char **argv);
 int vt_cmd_import(int argc, char **argv);
 
 #endif

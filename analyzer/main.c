@@ -25,6 +25,7 @@ static const struct vt_command {
 	{ "why", vt_cmd_why, "TRACE ADDR", "tell the life of one address" },
 	{ "snapshot", vt_cmd_snapshot, "TRACE", "ask a running recorder for a snapshot" },
 	{ "seal", vt_cmd_seal, "TRACE...", "close the traces of killed processes" },
+	{ "diff", vt_cmd_diff, "A B", "compare two runs of one program" },
 	{ "import", vt_cmd_import, "strace LOG [-o TRACE]", "make a trace of a log" },
 };
 static const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
