@@ -160,6 +160,7 @@ struct vt_find_group;
 struct vt_find_split;
 
 struct vt_find {
+	const struct vt_trace *trace;
 	struct vt_replay *replay;
 	struct vt_sites *sites;
 	struct vt_owners owners;

@@ -219,6 +219,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	int error = vt_replay_init(&r, t);
 	if (error)
 		return error;
+	f->trace = t;
 	f->replay = &r;
 	f->claims.only_last = true;
 	f->sites = vt_sites_new();

@@ -7,8 +7,11 @@
 #include "find_story.h"
 #include "report_json.h"
 
-static struct json_object *victim(const struct vt_find *f, const struct vt_find_victim *v)
+static struct json_object *victim(const struct vt_find *f, const struct vt_story *s,
+				  const struct vt_finding *n, uint32_t i)
 {
+	char role[VT_ROLE_TEXT];
+	const struct vt_find_victim *v = &n->victims[i];
 	struct json_object *o = json_object_new_object();
 	vt_json_u64(o, "birth", v->birth.seq);
 	vt_json_hex(o, "start", v->lo);
@@ -16,6 +19,7 @@ static struct json_object *victim(const struct vt_find *f, const struct vt_find_
 	vt_json_u64(o, "bytes", v->hi - v->lo);
 	vt_json_text(o, "owner", vt_owner_name(&f->owners, v->birth.owner));
 	vt_json_text(o, "role", vt_role_name(v->birth.role));
+	vt_json_text(o, "use", vt_role_text(vt_story_role(s, f, n, i), f->trace, role));
 	vt_json_u64(o, "tid", v->birth.tid);
 	vt_json_text(o, "path", v->path);
 	return o;
@@ -42,12 +46,11 @@ static struct json_object *makers_of(const struct vt_finding *n)
 	return makers;
 }
 
-static void print_one(FILE *out, const struct vt_find *f, const struct vt_story *s,
-		      const struct vt_trace *t, const struct vt_finding *n)
+struct json_object *vt_find_json(const struct vt_find *f, const struct vt_story *s,
+				 const struct vt_trace *t, const struct vt_finding *n)
 {
 	char buf[512];
 	const struct vt_why_entry *culprit = vt_story_find(s, n->seq);
-	const char *call = culprit ? vt_kinds[culprit->event.kind].name : "?";
 	struct json_object *o = json_object_new_object(), *victims = json_object_new_array(),
 			   *history = json_object_new_array();
 	vt_json_text(o, "kind", vt_find_kinds[n->kind].name);
@@ -59,7 +62,7 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	vt_json_text(o, "owner", vt_owner_name(&f->owners, n->owner));
 	json_object_object_add(o, "stack", stack_of(culprit));
 	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
-		json_object_array_add(victims, victim(f, &n->victims[i]));
+		json_object_array_add(victims, victim(f, s, n, i));
 	json_object_object_add(o, "victims", victims);
 	for (uint32_t i = 0; i < n->n_history; i++) {
 		const struct vt_why_entry *e = vt_story_find(s, n->history[i]);
@@ -80,9 +83,9 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 	vt_json_u64(o, "count", n->count);
 	vt_json_u64(o, "limit", n->limit);
 	json_object_object_add(o, "makers", makers_of(n));
-	vt_json_text(o, "sentence", vt_find_sentence(f, n, call, buf, sizeof(buf)));
+	vt_json_text(o, "sentence", vt_find_sentence(f, s, n, buf, sizeof(buf)));
 	vt_json_text(o, "advice", vt_find_advice(n, buf, sizeof(buf)));
-	vt_json_print(out, o);
+	return o;
 }
 
 size_t vt_find_print_json(FILE *out, const struct vt_find *f, const struct vt_story *s,
@@ -92,7 +95,7 @@ size_t vt_find_print_json(FILE *out, const struct vt_find *f, const struct vt_st
 	for (size_t i = 0; i < f->n; i++) {
 		serious += f->found[i].severity > VT_SEVERITY_INFO;
 		if (f->found[i].severity >= least)
-			print_one(out, f, s, t, &f->found[i]);
+			vt_json_print(out, vt_find_json(f, s, t, &f->found[i]));
 	}
 	return serious;
 }

@@ -44,18 +44,21 @@ static bool mark_part(const struct vt_why_entry *e, struct vt_text *mark, const 
 }
 
 /* What died, where the story's lines do not tell it. */
-static void print_victims(FILE *out, const struct vt_find *f, const struct vt_finding *n)
+static void print_victims(FILE *out, const struct vt_find *f, const struct vt_story *s,
+			  const struct vt_trace *t, const struct vt_finding *n)
 {
-	char size[VT_UNIT_TEXT];
+	char size[VT_UNIT_TEXT], role[VT_ROLE_TEXT];
 	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++) {
 		const struct vt_find_victim *v = &n->victims[i];
-		fprintf(out, "  victim: 0x%" PRIx64 "-0x%" PRIx64 " (%s) of %s", v->lo, v->hi,
-			vt_format_size(size, v->hi - v->lo),
-			vt_owner_name(&f->owners, v->birth.owner));
-		if (v->birth.role != VT_ROLE_MODULE && v->birth.role != VT_ROLE_KERNEL)
-			fprintf(out, ", %s", vt_role_name(v->birth.role));
+		const struct vt_mapping_role *use = vt_story_role(s, f, n, i);
+		fprintf(out, "  %s: 0x%" PRIx64 "-0x%" PRIx64 " (%s), ", victim_mark(n), v->lo,
+			v->hi, vt_format_size(size, v->hi - v->lo));
+		if (use->use == VT_USE_UNKNOWN)
+			fprintf(out, "of %s", vt_owner_name(&f->owners, v->birth.owner));
+		else
+			fputs(vt_role_text(use, t, role), out);
 		if (v->birth.seq)
-			fprintf(out, ", mapped by #%" PRIu64, v->birth.seq);
+			fprintf(out, ", by #%" PRIu64, v->birth.seq);
 		else
 			fprintf(out, ", there since the start");
 		fprintf(out, "%s%s\n", v->path && *v->path ? ": " : "",
@@ -65,9 +68,9 @@ static void print_victims(FILE *out, const struct vt_find *f, const struct vt_fi
 		fprintf(out, "  and %" PRIu32 " victims more\n", n->n_victims - VT_FIND_VICTIMS);
 }
 
-static void print_one(FILE *out, const struct vt_find *f, const struct vt_story *s,
-		      const struct vt_trace *t, const struct vt_finding *n,
-		      const struct vt_style *style)
+void vt_find_print_one(FILE *out, const struct vt_find *f, const struct vt_story *s,
+		       const struct vt_trace *t, const struct vt_finding *n,
+		       const struct vt_style *style)
 {
 	char size[VT_UNIT_TEXT], buf[512];
 	struct vt_why_entry lines[VT_FIND_HISTORY];
@@ -86,10 +89,10 @@ static void print_one(FILE *out, const struct vt_find *f, const struct vt_story 
 		vt_severity_name(n->severity), vt_find_kinds[n->kind].name, style->off, n->seq,
 		call, n->addr, vt_format_size(size, n->length), n->tid,
 		vt_trace_thread_name(t, n->tid));
-	vt_find_sentence(f, n, call, buf, sizeof(buf));
+	vt_find_sentence(f, s, n, buf, sizeof(buf));
 	vt_why_print_sentence(out, buf, style->width);
 	vt_why_print_lines(out, lines, n_lines, t, style, mark_part, n);
-	print_victims(out, f, n);
+	print_victims(out, f, s, t, n);
 	if (n->path)
 		fprintf(out, "  file: %s\n", n->path);
 	if (*vt_find_placement(s, n, s->bottomup, buf, sizeof(buf)))
@@ -112,7 +115,7 @@ size_t vt_find_print(FILE *out, const struct vt_find *f, const struct vt_story *
 		const struct vt_finding *n = &f->found[i];
 		count[n->severity]++;
 		if (n->severity >= least)
-			print_one(out, f, s, t, n, &style);
+			vt_find_print_one(out, f, s, t, n, &style);
 	}
 	fprintf(out, "errors %zu, warnings %zu, info %zu\n", count[VT_SEVERITY_ERROR],
 		count[VT_SEVERITY_WARNING], count[VT_SEVERITY_INFO]);

@@ -7,8 +7,6 @@
  */
 #include "find_story.h"
 
-#include <sys/mman.h>
-
 #include "alloc.h"
 
 static int by_number(const void *a, const void *b)
@@ -51,12 +49,36 @@ static void fill(struct vt_story *s, struct vt_why_entry *entry, const struct vt
 /* Whether the model puts the mapping, not applied yet, where the kernel did. */
 static bool is_placed(const struct vt_replay *r, const struct vt_event *e)
 {
-	uint64_t length = (e->a[1] + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
-	if (e->kind != VT_MMAP || vt_is_error(e->ret) || (e->a[3] & MAP_FIXED))
+	struct vt_placement p;
+	return e->kind == VT_MMAP && vt_model_placement(&r->model, e, &p) &&
+	       p.at == (uint64_t)e->ret && p.at != p.hint;
+}
+
+/* Find out what the event that comes next will strike. */
+static void find_roles(struct vt_story *s, const struct vt_find *f, const struct vt_replay *r,
+		       uint64_t seq)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct vt_finding *n = &f->found[i];
+		for (uint32_t v = 0; n->seq == seq && v < n->n_victims && v < VT_FIND_VICTIMS;
+		     v++) {
+			uint64_t lo = n->victims[v].lo;
+			const struct vt_extent *x = vt_model_find(&r->model, lo);
+			if (x && x->start <= lo)
+				s->of_found[i].victim[v] = vt_role_of(s->roles, r, x);
+		}
+	}
+}
+
+/* Look at the next item before it is applied: whether it is a placement that the model predicts. */
+static bool look_ahead(struct vt_story *s, const struct vt_find *f, struct vt_replay *r,
+		       uint64_t seq)
+{
+	const struct vt_item *next = vt_replay_peek(r);
+	if (!next || next->type != VT_ITEM_EVENT || next->event.seq != seq)
 		return false;
-	uint64_t at = vt_get_unmapped_area(&r->model, e->a[0], length, e->a[5] >> VT_PAGE_SHIFT,
-					   e->a[3], e->file);
-	return at == (uint64_t)e->ret && at != e->a[0];
+	find_roles(s, f, r, seq);
+	return is_placed(r, &next->event);
 }
 
 int vt_story_collect(struct vt_story *s, const struct vt_find *f, struct vt_trace *t)
@@ -68,15 +90,17 @@ int vt_story_collect(struct vt_story *s, const struct vt_find *f, struct vt_trac
 	if (error)
 		return error;
 	s->sites = vt_sites_new();
+	s->roles = vt_roles_new(s->sites);
+	s->of_found = vt_calloc(f->n, sizeof(*s->of_found));
 	s->bottomup = r.model.config.bottomup;
 	for (size_t at = 0, last = 0; at < s->n;) {
-		const struct vt_item *next =
-		    last + 1 == s->entries[at].event.seq ? vt_replay_peek(&r) : NULL;
-		bool placed = next && next->type == VT_ITEM_EVENT && is_placed(&r, &next->event);
+		uint64_t wanted = s->entries[at].event.seq;
+		bool placed = last + 1 == wanted && look_ahead(s, f, &r, wanted);
 		enum vt_item_type type = vt_replay_next(&r, &item);
 		if (type == VT_ITEM_END)
 			break;
 		vt_sites_follow(s->sites, &r, &item);
+		vt_roles_follow(s->roles, &r, &item);
 		if (type != VT_ITEM_EVENT)
 			continue;
 		last = item.event.seq;
@@ -96,7 +120,15 @@ void vt_story_free(struct vt_story *s)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->entries[i].frames);
 	free(s->entries);
+	free(s->of_found);
+	vt_roles_free(s->roles);
 	vt_sites_free(s->sites);
+}
+
+const struct vt_mapping_role *vt_story_role(const struct vt_story *s, const struct vt_find *f,
+					    const struct vt_finding *n, uint32_t i)
+{
+	return &s->of_found[n - f->found].victim[i];
 }
 
 const struct vt_why_entry *vt_story_find(const struct vt_story *s, uint64_t seq)

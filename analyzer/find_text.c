@@ -13,18 +13,14 @@
 #include "units.h"
 
 /* Whose the first victim is, as the object of a sentence. */
-static void add_victim(struct vt_text *t, const struct vt_find *f, const struct vt_finding *n)
+static void add_victim(struct vt_text *t, const struct vt_find *f, const struct vt_story *s,
+		       const struct vt_finding *n)
 {
+	char role[VT_ROLE_TEXT];
 	const struct vt_find_victim *v = &n->victims[0];
-	const char *slash = v->path ? strrchr(v->path, '/') : NULL;
-	if (v->birth.role == VT_ROLE_STACK)
-		vt_text_add(t, "a thread's stack");
-	else if (v->birth.role == VT_ROLE_MALLOC)
-		vt_text_add(t, "memory of malloc");
-	else if (v->birth.role == VT_ROLE_LOADER && v->path && *v->path)
-		vt_text_add(t, "a segment of %s", slash ? slash + 1 : v->path);
-	else if (v->birth.role == VT_ROLE_KERNEL || v->birth.owner == VT_OWNER_KERNEL)
-		vt_text_add(t, "the kernel's memory");
+	const struct vt_mapping_role *use = vt_story_role(s, f, n, 0);
+	if (use->use != VT_USE_UNKNOWN && use->use != VT_USE_MODULE)
+		vt_text_add(t, "%s", vt_role_text(use, f->trace, role));
 	else if (v->birth.owner != n->owner)
 		vt_text_add(t, "memory of %s", vt_owner_name(&f->owners, v->birth.owner));
 	else if (v->birth.tid != n->tid)
@@ -55,8 +51,8 @@ static void add_share(struct vt_text *t, const struct vt_finding *n)
 			    vt_format_count(limit, n->limit));
 }
 
-static void tell_destroyed(struct vt_text *t, const struct vt_find *f, const struct vt_finding *n,
-			   const char *call)
+static void tell_destroyed(struct vt_text *t, const struct vt_find *f, const struct vt_story *s,
+			   const struct vt_finding *n, const char *call)
 {
 	char size[VT_UNIT_TEXT];
 	if (n->kind == VT_FIND_FIXED_CLOBBER)
@@ -71,14 +67,14 @@ static void tell_destroyed(struct vt_text *t, const struct vt_find *f, const str
 	else
 		vt_text_add(t, "Unmapped a range that this code had already given back; ");
 	if (n->n_victims)
-		add_victim(t, f, n);
+		add_victim(t, f, s, n);
 	else
 		vt_text_add(t, "nothing was there any more");
 	vt_text_add(t, n->kind == VT_FIND_DOUBLE_UNMAP && n->n_victims ? " died." : ".");
 }
 
-static void tell_changed(struct vt_text *t, const struct vt_find *f, const struct vt_finding *n,
-			 const char *call)
+static void tell_changed(struct vt_text *t, const struct vt_find *f, const struct vt_story *s,
+			 const struct vt_finding *n, const char *call)
 {
 	if (n->proof == VT_PROOF_FAULT && n->proof_seq == n->seq)
 		vt_text_add(t, "The process died in memory that had been given back");
@@ -89,19 +85,20 @@ static void tell_changed(struct vt_text *t, const struct vt_find *f, const struc
 	if (n->n_victims && n->kind == VT_FIND_STALE_RANGE)
 		vt_text_add(t, "; ");
 	if (n->n_victims)
-		add_victim(t, f, n);
+		add_victim(t, f, s, n);
 	vt_text_add(t,
 		    n->n_victims && n->kind == VT_FIND_STALE_RANGE ? " has the address now." : ".");
 }
 
-static void tell_refused(struct vt_text *t, const struct vt_find *f, const struct vt_finding *n)
+static void tell_refused(struct vt_text *t, const struct vt_find *f, const struct vt_story *s,
+			 const struct vt_finding *n)
 {
 	char size[VT_UNIT_TEXT];
 	switch (n->kind) {
 	case VT_FIND_BRK_BLOCKED:
 		vt_text_add(t, "The heap could not grow by %s: ", vt_format_size(size, n->length));
 		if (n->n_victims)
-			add_victim(t, f, n);
+			add_victim(t, f, s, n);
 		vt_text_add(t, n->n_victims ? " stands in its way."
 					    : "nothing stands in its way but a limit.");
 		break;
@@ -142,25 +139,27 @@ static void tell_file(struct vt_text *t, const struct vt_finding *n, const char 
 			    vt_format_size(size, n->length), n->count ? "are copied" : "are read");
 }
 
-char *vt_find_sentence(const struct vt_find *f, const struct vt_finding *n, const char *call,
-		       char *buf, size_t size)
+char *vt_find_sentence(const struct vt_find *f, const struct vt_story *s,
+		       const struct vt_finding *n, char *buf, size_t size)
 {
+	const struct vt_why_entry *culprit = vt_story_find(s, n->seq);
+	const char *call = culprit ? vt_kinds[culprit->event.kind].name : "?";
 	struct vt_text t = { buf, 0, size };
 	*buf = '\0';
 	switch (n->kind) {
 	case VT_FIND_FIXED_CLOBBER:
 	case VT_FIND_FOREIGN_UNMAP:
 	case VT_FIND_DOUBLE_UNMAP:
-		tell_destroyed(&t, f, n, call);
+		tell_destroyed(&t, f, s, n, call);
 		break;
 	case VT_FIND_STALE_RANGE:
 	case VT_FIND_FOREIGN_CHANGE:
-		tell_changed(&t, f, n, call);
+		tell_changed(&t, f, s, n, call);
 		break;
 	case VT_FIND_BRK_BLOCKED:
 	case VT_FIND_MAP_COUNT:
 	case VT_FIND_LOCK_LIMIT:
-		tell_refused(&t, f, n);
+		tell_refused(&t, f, s, n);
 		break;
 	case VT_FIND_FILE_STREAM:
 	case VT_FIND_FILE_POPULATE:
