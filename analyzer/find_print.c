@@ -82,7 +82,9 @@ void vt_find_print_one(FILE *out, const struct vt_find *f, const struct vt_story
 		if (!e)
 			continue;
 		lines[n_lines] = *e;
-		lines[n_lines++].n_frames = 0; /* one line each */
+		if (!s->stacks)
+			lines[n_lines].n_frames = 0; /* one line each */
+		n_lines++;
 	}
 	fprintf(out, "%s%-7s  %s%s   #%" PRIu64 "  %s(0x%" PRIx64 ", %s)   thread %" PRIu32 " %s\n",
 		n->severity == VT_SEVERITY_ERROR ? style->bad : style->strong,

@@ -24,6 +24,7 @@ struct vt_story {
 	size_t n, cap;
 	struct vt_roles *roles;         /* owner of the roles' names */
 	struct vt_find_roles *of_found; /* by index into vt_find.found */
+	bool stacks;                    /* print the frames of each call */
 	bool bottomup;                  /* the layout that the kernel searched for gaps in */
 };
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "alloc.h"
+#include "find.h"
 
 #define MAP_NOREPLACE 0x100000 /* MAP_FIXED_NOREPLACE */
 
@@ -58,7 +59,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 {
 	struct vt_why *w = ctx;
 	(void)ev;
-	bool here = start <= w->page && w->page < end;
+	bool here = start < w->end && end > w->page;
 	if (fate != VT_PIECE_BORN)
 		add_piece(w, x, start, end);
 	if (!here)
@@ -82,11 +83,15 @@ static bool asked_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
 static uint32_t asked_in_vain(const struct vt_why *w, const struct vt_event *e)
 {
 	uint64_t lo, hi;
+	if (e->kind == VT_FAULT && e->a[0] >= w->page && e->a[0] < w->end)
+		return VT_WHY_FAULT;
 	if (!vt_kind_is_call(e->kind) || (e->flags & VT_EV_UNDONE) || !asked_range(e, &lo, &hi) ||
-	    w->page < lo || w->page >= hi)
+	    w->end <= lo || w->page >= hi)
 		return 0;
 	if (vt_is_error(e->ret))
 		return VT_WHY_REFUSED;
+	if (e->kind == VT_MUNMAP)
+		return VT_WHY_NOTHING;
 	if (e->kind == VT_MMAP && !(e->a[3] & (MAP_FIXED | MAP_NOREPLACE)) &&
 	    (uint64_t)e->ret != lo)
 		return VT_WHY_ELSEWHERE;
@@ -132,7 +137,7 @@ static void after_event(struct vt_why *w, const struct vt_event *e)
 {
 	const struct vt_effect *fx = &w->replay->effect;
 	uint32_t what = w->pending;
-	if (e->kind == VT_MREMAP && !vt_is_error(e->ret) && fx->lo2 <= w->page && w->page < fx->hi2)
+	if (e->kind == VT_MREMAP && !vt_is_error(e->ret) && fx->lo2 < w->end && fx->hi2 > w->page)
 		what |= VT_WHY_ARRIVED;
 	if (!what)
 		what = asked_in_vain(w, e);
@@ -142,8 +147,8 @@ static void after_event(struct vt_why *w, const struct vt_event *e)
 		*entry = (struct vt_why_entry){ .event = *e, .what = what };
 		entry->path = path_of(w->replay->trace, e->file);
 		for (size_t i = 0; i < w->n_pieces; i++)
-			if (w->pieces[i].birth == w->pending_victim && w->pieces[i].lo <= w->page &&
-			    w->page < w->pieces[i].hi) {
+			if (w->pieces[i].birth == w->pending_victim && w->pieces[i].lo < w->end &&
+			    w->pieces[i].hi > w->page) {
 				entry->victim = w->pieces[i];
 				entry->has_victim = true;
 			}
@@ -184,6 +189,13 @@ static bool find_mapping(const struct vt_why *w, struct vt_why_mapping *m)
 
 static void find_state(struct vt_why *w)
 {
+	const struct vt_extent *x = vt_model_find(&w->replay->model, w->page);
+	for (uint64_t birth = UINT64_MAX; x && x->start < w->end; x = vt_extent_next(x)) {
+		uint64_t lo = x->start > w->page ? x->start : w->page;
+		w->held_bytes += (x->end < w->end ? x->end : w->end) - lo;
+		w->n_held += x->birth != birth;
+		birth = x->birth;
+	}
 	w->mapped = find_mapping(w, &w->now);
 	if (w->mapped)
 		return;
@@ -204,6 +216,8 @@ int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *a
 	if (error)
 		return error;
 	w->page = w->addr & ~(VT_PAGE_SIZE - 1);
+	if (w->end <= w->addr)
+		w->end = w->page + VT_PAGE_SIZE;
 	w->at_end = at->kind == VT_WHEN_END;
 	w->trace = t;
 	w->replay = &r;
@@ -247,6 +261,24 @@ const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq)
 		if (w->entries[i].event.seq == seq)
 			return &w->entries[i];
 	return NULL;
+}
+
+const struct vt_finding *vt_why_finding(const struct vt_why *w, uint64_t seq)
+{
+	for (size_t i = 0; w->find && i < w->find->n; i++)
+		if (w->find->found[i].seq == seq)
+			return &w->find->found[i];
+	return NULL;
+}
+
+bool vt_why_concerns(const struct vt_why *w, const struct vt_finding *n)
+{
+	if (n->seq > w->last_seq)
+		return false;
+	for (uint32_t i = 0; i < n->n_victims && i < VT_FIND_VICTIMS; i++)
+		if (n->victims[i].lo < w->end && n->victims[i].hi > w->page)
+			return true;
+	return n->addr < w->end && n->addr + n->length > w->page;
 }
 
 bool vt_why_is_destructive(const struct vt_why_entry *e)

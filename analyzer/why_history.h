@@ -1,5 +1,6 @@
 /*
- * why_history.h - the life of one page: what touched it, in order, and what that meant.
+ * why_history.h - the life of a page, or a range of them: what touched it, in order, and what that
+ * meant.
  *
  * Collected in one replay by cmd_why.c; printed by why_print.c.
  *
@@ -18,6 +19,8 @@ enum {
 	VT_WHY_ARRIVED = 1 << 8,   /* moved here by mremap */
 	VT_WHY_ELSEWHERE = 1 << 9, /* was asked for by a hint and not given */
 	VT_WHY_REFUSED = 1 << 10,  /* a call on the page failed */
+	VT_WHY_FAULT = 1 << 11,    /* the process died there */
+	VT_WHY_NOTHING = 1 << 12,  /* an unmap that found nothing there */
 };
 
 /* A mapping, or what is left of it, as an event found it. */
@@ -45,9 +48,14 @@ struct vt_why_entry {
 	size_t n_frames;
 };
 
+struct vt_find;
+struct vt_finding;
+struct vt_story;
+
 struct vt_why {
 	uint64_t addr, page;
-	bool stacks; /* keep the frames of every entry */
+	uint64_t end; /* of the range that begins at addr; 0: just its page */
+	bool stacks;  /* keep the frames of every entry */
 	bool at_end;
 	uint64_t last_seq; /* the state is the one after this event */
 	struct vt_why_entry *entries;
@@ -55,14 +63,17 @@ struct vt_why {
 	bool had_start; /* the page was mapped when the recording began */
 	struct vt_why_mapping start;
 	/* the state at the moment asked for */
-	bool mapped;
+	bool mapped; /* the first page */
 	struct vt_why_mapping now;
-	uint64_t below, above; /* of an unmapped page: the gap it lies in */
+	uint64_t held_bytes, n_held; /* of a range: what is mapped of it, in how many mappings */
+	uint64_t below, above;       /* of an unmapped page: the gap it lies in */
 	/* pieces of the event under way */
 	struct vt_why_mapping *pieces;
 	size_t n_pieces, cap_pieces;
 	uint32_t pending; /* what */
 	uint64_t pending_victim;
+	const struct vt_find *find; /* what was found in the trace, NULL: not looked for */
+	const struct vt_story *story;
 	const struct vt_trace *trace;
 	struct vt_replay *replay;
 	struct vt_sites *sites;
@@ -76,6 +87,12 @@ void vt_why_free(struct vt_why *w);
 
 /* The entry of an event number, NULL: none. */
 const struct vt_why_entry *vt_why_find(const struct vt_why *w, uint64_t seq);
+
+/* The finding that the event is the culprit of, NULL: none. */
+const struct vt_finding *vt_why_finding(const struct vt_why *w, uint64_t seq);
+
+/* Whether a finding is about the range, and not later than the moment asked for. */
+bool vt_why_concerns(const struct vt_why *w, const struct vt_finding *n);
 
 /*
  * Whether a forced placement destroyed something that was in use: not a reservation (PROT_NONE),

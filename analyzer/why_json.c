@@ -5,6 +5,7 @@
  */
 #include "alloc.h"
 #include "dump_json.h"
+#include "find_story.h"
 #include "report_json.h"
 #include "why_history.h"
 
@@ -22,6 +23,8 @@ static const struct {
 	{ VT_WHY_ARRIVED, "arrived" },
 	{ VT_WHY_ELSEWHERE, "elsewhere" },
 	{ VT_WHY_REFUSED, "refused" },
+	{ VT_WHY_FAULT, "died" },
+	{ VT_WHY_NOTHING, "nothing" },
 };
 
 static struct json_object *mapping(const struct vt_why_mapping *m)
@@ -63,9 +66,10 @@ void vt_why_print_json(FILE *out, const struct vt_why *w, const struct vt_trace 
 	size_t n;
 	char **sentences = vt_why_sentences(w, &n);
 	struct json_object *o = json_object_new_object(), *history = json_object_new_array(),
-			   *verdict = json_object_new_array();
+			   *verdict = json_object_new_array(), *findings = json_object_new_array();
 	vt_json_hex(o, "addr", w->addr);
 	vt_json_hex(o, "page", w->page);
+	vt_json_hex(o, "end", w->end);
 	vt_json_u64(o, "after_seq", w->last_seq);
 	json_object_object_add(o, "at_start", w->had_start ? mapping(&w->start) : NULL);
 	for (size_t i = 0; i < w->n; i++)
@@ -78,5 +82,10 @@ void vt_why_print_json(FILE *out, const struct vt_why *w, const struct vt_trace 
 	}
 	free(sentences);
 	json_object_object_add(o, "verdict", verdict);
+	json_object_object_add(o, "findings", findings);
+	for (size_t i = 0; w->find && i < w->find->n; i++)
+		if (vt_why_concerns(w, &w->find->found[i]))
+			json_object_array_add(
+			    findings, vt_find_json(w->find, w->story, t, &w->find->found[i]));
 	vt_json_print(out, o);
 }

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "alloc.h"
+#include "find_story.h"
 #include "report_style.h"
 #include "why_call.h"
 #include "why_print.h"
@@ -44,11 +45,27 @@ static void fill_cells(struct line *l, const struct vt_why_entry *e,
 	vt_text_short_call(&call, ev, e->path);
 }
 
+/* The part that the event has in a finding that another one is the culprit of. */
+static void mark_part(const struct vt_why *w, const struct vt_why_entry *e, struct vt_text *mark)
+{
+	for (size_t i = 0; w->find && i < w->find->n && !mark->n; i++) {
+		const struct vt_finding *n = &w->find->found[i];
+		for (uint32_t v = 0; v < n->n_victims && v < VT_FIND_VICTIMS && !mark->n; v++)
+			if (n->victims[v].birth.seq == e->event.seq && vt_why_concerns(w, n))
+				vt_text_add(mark, "<- victim of #%" PRIu64, n->seq);
+	}
+}
+
 /* What the event meant for the page, as the arrow at its line says. */
 static bool mark_fate(const struct vt_why_entry *e, struct vt_text *mark, const void *ctx)
 {
-	(void)ctx;
-	if ((e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) && e->victim.birth)
+	const struct vt_finding *n = vt_why_finding(ctx, e->event.seq);
+	if (n)
+		vt_text_add(mark, "<- %s: %s", vt_severity_name(n->severity),
+			    vt_find_kinds[n->kind].name);
+	else if (e->what & VT_WHY_FAULT)
+		vt_text_add(mark, "<- died here");
+	else if ((e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED)) && e->victim.birth)
 		vt_text_add(mark, "<- replaces #%" PRIu64, e->victim.birth);
 	else if (e->what & VT_WHY_FATE(VT_PIECE_CLOBBERED))
 		vt_text_add(mark, "<- replaces what was there");
@@ -62,7 +79,11 @@ static bool mark_fate(const struct vt_why_entry *e, struct vt_text *mark, const 
 		vt_text_add(mark, "<- elsewhere: 0x%" PRIx64, (uint64_t)e->event.ret);
 	else if (e->what & VT_WHY_REFUSED)
 		vt_text_add(mark, "<- refused");
-	return vt_why_is_destructive(e) || (e->what & VT_WHY_FATE(VT_PIECE_LOST));
+	else if (e->what & VT_WHY_NOTHING)
+		vt_text_add(mark, "<- nothing was there");
+	else
+		mark_part(ctx, e, mark);
+	return n || vt_why_is_destructive(e) || (e->what & VT_WHY_FATE(VT_PIECE_LOST));
 }
 
 static void fill_site(struct line *l, const struct vt_why_entry *e, int width)
@@ -139,15 +160,35 @@ void vt_why_print_sentence(FILE *out, const char *text, unsigned width)
 	fputc('\n', out);
 }
 
+/* What reuse says of the range; its lines are among those above. */
+static void print_finding(FILE *out, const struct vt_why *w, const struct vt_finding *n,
+			  const struct vt_style *style)
+{
+	char buf[512];
+	fprintf(out, "\n%s%s %s%s #%" PRIu64 "\n",
+		n->severity == VT_SEVERITY_ERROR ? style->bad : style->strong,
+		vt_severity_name(n->severity), vt_find_kinds[n->kind].name, style->off, n->seq);
+	vt_why_print_sentence(out, vt_find_sentence(w->find, w->story, n, buf, sizeof(buf)),
+			      style->width);
+	if (*vt_find_placement(w->story, n, w->story->bottomup, buf, sizeof(buf)))
+		vt_why_print_sentence(out, buf, style->width);
+	if (*vt_find_proof_text(w->find, w->story, n, buf, sizeof(buf)))
+		fprintf(out, "  proof: %s\n", buf);
+	vt_why_print_sentence(out, vt_find_advice(n, buf, sizeof(buf)), style->width);
+}
+
 void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t)
 {
 	struct vt_style style = vt_style_for(out);
 	size_t n;
 	char **sentences = vt_why_sentences(w, &n);
-	fprintf(out, "%s0x%" PRIx64 "%s in %s\n\n", style.strong, w->addr, style.off, t->path);
+	fprintf(out, "%s0x%" PRIx64, style.strong, w->addr);
+	if (w->end - w->page > VT_PAGE_SIZE)
+		fprintf(out, "-0x%" PRIx64, w->end);
+	fprintf(out, "%s in %s\n\n", style.off, t->path);
 	if (w->had_start)
 		print_start(out, w, &style);
-	vt_why_print_lines(out, w->entries, w->n, t, &style, mark_fate, NULL);
+	vt_why_print_lines(out, w->entries, w->n, t, &style, mark_fate, w);
 	if (!w->n && !w->had_start)
 		fprintf(out, "    No recorded call touched this page.\n");
 	fputc('\n', out);
@@ -156,4 +197,7 @@ void vt_why_print(FILE *out, const struct vt_why *w, const struct vt_trace *t)
 		free(sentences[i]);
 	}
 	free(sentences);
+	for (size_t i = 0; w->find && i < w->find->n; i++)
+		if (vt_why_concerns(w, &w->find->found[i]))
+			print_finding(out, w, &w->find->found[i], &style);
 }

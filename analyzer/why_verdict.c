@@ -182,6 +182,17 @@ static void tell_lost(struct sentences *s, const struct vt_why *w, const struct 
 	say(s, &t);
 }
 
+static void tell_fault(struct sentences *s, const struct vt_why *w, const struct vt_why_entry *e)
+{
+	char buf[512];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	vt_text_add(&t, "#%" PRIu64 ": the process died of ", e->event.seq);
+	vt_text_short_call(&t, &e->event, NULL);
+	vt_text_add(&t, " at 0x%" PRIx64 " in thread %u %s.", e->event.a[0], e->event.tid,
+		    vt_trace_thread_name(w->trace, e->event.tid));
+	say(s, &t);
+}
+
 /* Tell the last few entries that have bit what, oldest first. */
 static void tell_each(struct sentences *s, const struct vt_why *w, uint32_t what,
 		      void (*tell)(struct sentences *, const struct vt_why *,
@@ -257,6 +268,19 @@ static void tell_unmapped(struct vt_text *t, const struct vt_why *w)
 		vt_text_add(t, ".");
 }
 
+/* How much of a range is mapped, where it is more than a page. */
+static void tell_range(struct sentences *s, const struct vt_why *w)
+{
+	char buf[256], held[VT_UNIT_TEXT], whole[VT_UNIT_TEXT];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	if (w->end - w->page <= VT_PAGE_SIZE)
+		return;
+	vt_text_add(&t, "Of the range, %s of %s are mapped, in %" PRIu64 " mapping%s.",
+		    vt_format_size(held, w->held_bytes), vt_format_size(whole, w->end - w->page),
+		    w->n_held, w->n_held == 1 ? "" : "s");
+	say(s, &t);
+}
+
 /* Who emptied the mapping last: its pages read as zeros, or as the file, since then. */
 static void tell_discard(struct sentences *s, const struct vt_why *w)
 {
@@ -295,7 +319,9 @@ char **vt_why_sentences(const struct vt_why *w, size_t *n)
 	tell_each(&s, w, VT_WHY_ELSEWHERE, tell_elsewhere);
 	tell_each(&s, w, VT_WHY_REFUSED, tell_refused);
 	tell_each(&s, w, VT_WHY_FATE(VT_PIECE_LOST), tell_lost);
+	tell_each(&s, w, VT_WHY_FAULT, tell_fault);
 	tell_state(&s, w);
+	tell_range(&s, w);
 	tell_discard(&s, w);
 	*n = s.n;
 	return s.v;

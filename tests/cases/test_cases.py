@@ -204,6 +204,26 @@ class Cases(TraceTest):
         finding = self.one("lock_limit", "lock-limit", "warning", ">mlock")
         self.assertEqual((finding["count"], finding["limit"]), (MIB - 4096, MIB))
 
+    def test_why_tells_the_same_story(self):
+        self.record([CASES / "fex_3253"])
+        trace = self.only_trace()
+        finding = self.findings(trace, 1)[0]
+        where = f"{finding['addr']}+{finding['length']}"
+        told = json.loads(trace.text("why", where, "--format=json"))
+        self.assertEqual(told["findings"], [finding])
+        seqs = [e["seq"] for e in finding["history"]]
+        self.assertEqual([e["seq"] for e in told["history"]][-len(seqs):], seqs)
+        self.assertEqual(told["history"][-1]["what"], ["nothing"])
+        text = trace.text("why", where)
+        self.assertIn("<- error: double-unmap", text)
+        self.assertIn(f"<- victim of #{finding['seq']}", text)
+        before = json.loads(trace.text("why", where, "--format=json", f"--at={seqs[2]}"))
+        self.assertEqual(before["findings"], [])
+
+    def test_why_of_a_process_that_did_not_die(self):
+        self.record([CASES / "window"])
+        self.assertEqual(self.only_trace().command("why", "--fault").returncode, 2)
+
     def test_window(self):
         self.one("window", "unmap-remap-window", "info", "mmap munmap >mmap")
 

@@ -333,9 +333,44 @@ static int remove_trace(void **state)
 	return unlink(temp_path());
 }
 
+static void test_page_the_process_died_at(void **state)
+{
+	struct vt_event events[] = { anonymous(AT, 0x4000, PROT_READ, 0),
+				     unmap(AT, 0x4000),
+				     unmap(AT, 0x4000),
+				     { .kind = VT_FAULT, .a = { AT + 8, 11, 1 } } };
+	(void)state;
+	assert_string_equal(
+	    story(events, 4),
+	    "#4: the process died of SIGSEGV at 0x20000008 in thread 7 .\n"
+	    "At the end 0x20000010 is not mapped: #2 (munmap) gave it back; it lies "
+	    "in a gap of 128 TiB.\n");
+}
+
+static void test_range_of_two_mappings(void **state)
+{
+	struct maker m;
+	struct vt_event events[] = { anonymous(AT, 0x2000, PROT_READ, 0),
+				     anonymous(AT + 0x3000, 0x1000, PROT_READ, 0),
+				     anonymous(AT + 0x9000, 0x1000, PROT_READ, 0) };
+	struct vt_why why = { .addr = AT, .end = AT + 0x5000 };
+	struct vt_when at = { .kind = VT_WHEN_END };
+	(void)state;
+	begin(&m);
+	struct vt_trace *t = finish(&m, events, 3);
+	assert_int_equal(vt_why_collect(&why, t, &at), 0);
+	assert_int_equal(why.n, 2);
+	assert_int_equal(why.n_held, 2);
+	assert_int_equal(why.held_bytes, 0x3000);
+	vt_why_free(&why);
+	vt_trace_close(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_page_the_process_died_at),
+		cmocka_unit_test(test_range_of_two_mappings),
 		cmocka_unit_test(forced_mapping_replaces_the_first_page_of_another),
 		cmocka_unit_test(forced_mapping_in_a_reservation_is_no_damage),
 		cmocka_unit_test(hint_that_is_taken_tells_who_had_it),
