@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", "."))
 # The interpreter itself, not a shim that starts it.
 PYTHON = sys.executable
 TIMEOUT = 60
+
+# The head of a trace as its manual page has it: up to the process's id and the time of its start.
+HEADER = struct.Struct("<8sIIQQQIIIIQ")
 
 VERDICT = re.compile(
     r"snapshots (?P<snapshots>\d+), VMAs (?P<vmas>\d+), byte mismatches (?P<bytes>\d+), "
@@ -108,8 +112,15 @@ class Trace:
     def __init__(self, path):
         self.path = pathlib.Path(path)
 
+
     def __repr__(self):
         return self.path.name
+
+    def pid_and_start(self):
+        """The process, and when its recording began, in seconds since the epoch."""
+        with open(self.path, "rb") as file:
+            pid, start_ns = HEADER.unpack(file.read(HEADER.size))[-2:]
+        return pid, start_ns / 1e9
 
     def command(self, name, *args):
         return run([VMTRAIL, name, self.path, *args])
@@ -135,6 +146,14 @@ class Trace:
         """At how many snapshots verify compared the kernel's counters with the model's."""
         match = COUNTS.search(self.command("verify").stdout)
         return int(match["compared"])
+
+    def pieces(self, *args):
+        """The pieces of the address space as maps' JSON has them, with addresses as numbers."""
+        pieces = [json.loads(line)
+                  for line in self.text("maps", "--format=json", *args).splitlines()]
+        for piece in pieces:
+            piece["start"], piece["end"] = number(piece["start"]), number(piece["end"])
+        return pieces
 
     def verdict(self):
         """The counts of verify's last line; (exit status, counts, whole text)."""

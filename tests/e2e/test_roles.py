@@ -4,15 +4,7 @@ SPDX-License-Identifier: MIT
 """
 import json
 
-from harness import TraceTest, main, number, program
-
-
-def pieces_of(trace, *args):
-    """The pieces of the address space as maps' JSON has them."""
-    pieces = [json.loads(line) for line in trace.text("maps", "--format=json", *args).splitlines()]
-    for piece in pieces:
-        piece["start"], piece["end"] = number(piece["start"]), number(piece["end"])
-    return pieces
+from harness import TraceTest, main, program
 
 
 def piece_at(pieces, address):
@@ -28,7 +20,7 @@ class Roles(TraceTest):
 
     def test_each_mapping_carries_its_role(self):
         trace, truth = self.record_roles()
-        pieces = pieces_of(trace)
+        pieces = trace.pieces()
         self.assertGreater(len(truth), 20)
         for role, address, *_ in truth:
             with self.subTest(role=role, address=hex(address)):
@@ -36,7 +28,7 @@ class Roles(TraceTest):
 
     def test_thread_stacks_carry_their_threads(self):
         trace, truth = self.record_roles()
-        pieces = pieces_of(trace)
+        pieces = trace.pieces()
         text = trace.text("maps", "--roles")
         stacks = [t for t in truth if t[0] == "thread stack"]
         self.assertEqual(len(stacks), 11)
@@ -47,7 +39,7 @@ class Roles(TraceTest):
 
     def test_segments_carry_their_library(self):
         trace, truth = self.record_roles()
-        pieces = pieces_of(trace)
+        pieces = trace.pieces()
         names = [piece_at(pieces, t[1])["role_name"] for t in truth if t[0] == "library segment"]
         self.assertEqual(names, ["plugin.so", "plugin.so"])
         names = [piece_at(pieces, t[1])["role_name"] for t in truth if t[0] == "program segment"]

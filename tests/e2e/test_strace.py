@@ -59,10 +59,13 @@ class Strace(TraceTest):
         done = run(["strace", "-o", log, *strace_log.STRACE_OPTIONS, *load, *argv],
                    env=environment())
         self.assertEqual(done.returncode, 0, done.stderr)
-        recorded = {}
+        seen, recorded = {}, {}
+        for image in strace_log.read_strace(log):
+            for tid, calls in image.calls.items():
+                seen.setdefault(tid, []).extend(call for call, _ in calls)
         for trace in self.traces(pathlib.Path(argv[0]).name):
             recorded.update(strace_log.read_trace(trace))
-        return strace_log.read_strace(log), recorded
+        return seen, recorded
 
     def between_marks(self, calls):
         first = calls.index(MARK)
