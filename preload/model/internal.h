@@ -37,6 +37,7 @@
 #define VT_VM_MAY         (VT_VM(MAYREAD) | VT_VM(MAYWRITE) | VT_VM(MAYEXEC))
 #define VT_VM_SPECIAL     (VT_VM(IO) | VT_VM(DONTEXPAND) | VT_VM(PFNMAP) | VT_VM(MIXEDMAP))
 #define VT_VM_LOCKED_MASK (VT_VM(LOCKED) | VT_VM(LOCKONFAULT))
+#define VT_UFFD_UNKNOWN   127 /* of vt_extent.uffd: a snapshot shows the flags only */
 #define VT_VM_UFFD        ((uint32_t)(VT_VM(UFFD_MISSING) | VT_VM(UFFD_WP) | VT_VM(UFFD_MINOR)))
 
 /*

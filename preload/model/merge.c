@@ -94,7 +94,9 @@ static enum vt_apart area_apart(const struct vt_model *m, const struct vt_extent
 	uint32_t differ = (l->flags ^ r->flags) & ~open_flags(unsure);
 	if (differ)
 		return flags_apart(differ);
-	if (l->uffd != r->uffd && !(unsure & VT_ID_HIDDEN_FLAGS))
+	bool unknown =
+	    l->uffd != r->uffd && (l->uffd == VT_UFFD_UNKNOWN || r->uffd == VT_UFFD_UNKNOWN);
+	if (l->uffd != r->uffd && !unknown && !(unsure & VT_ID_HIDDEN_FLAGS))
 		return VT_APART_USERFAULTFD;
 	if (l->pkey != r->pkey)
 		return VT_APART_PKEY;
@@ -110,7 +112,7 @@ static enum vt_apart area_apart(const struct vt_model *m, const struct vt_extent
 
 	/* a driver may have set flags of its own; another opening of a file is another file */
 	bool driver = l->file && vt_file_kind(m, l->file) == VT_FILE_DEVICE;
-	if (unsure || driver)
+	if (unsure || unknown || driver)
 		return VT_APART_HIDDEN;
 	return l->file && !agree ? VT_APART_FILE_UNSURE : VT_APART_NOT;
 }
@@ -249,6 +251,7 @@ struct common {
 	uint32_t flags, identity;
 	bool offsets;   /* pgoff is to be set */
 	uint64_t pgoff; /* less the page number of the address */
+	uint8_t uffd;
 };
 
 static uint64_t offset_base(const struct vt_extent *x)
@@ -269,6 +272,7 @@ static struct common in_common(struct vt_model *m, const struct vt_extent *l,
 	unsure |= both & VT_VM(LOCKED) ? VT_ID_LOCKED : 0;
 	const uint32_t offset = VT_ID_PGOFF | VT_ID_PGOFF_ANY;
 	c.offsets = (lu | ru) & offset;
+	c.uffd = !(c.flags & VT_VM_UFFD) ? 0 : l->uffd == VT_UFFD_UNKNOWN ? r->uffd : l->uffd;
 	c.pgoff = offset_base(lu & offset ? r : l);
 	if (lu & offset && ru & offset)
 		unsure |= offset;
@@ -287,8 +291,7 @@ static void apply_common(struct vt_model *m, struct vt_extent *head, struct vt_e
 	for (struct vt_extent *x = head;; x = vt_extent_next(x)) {
 		vt_uncharge(m, x, vt_extent_pages(x));
 		x->flags = c->flags;
-		if (!(c->flags & VT_VM_UFFD))
-			x->uffd = 0;
+		x->uffd = c->uffd & 127;
 		x->identity = c->identity;
 		vt_charge(m, x, vt_extent_pages(x));
 		if (c->offsets)
@@ -301,7 +304,7 @@ static void apply_common(struct vt_model *m, struct vt_extent *head, struct vt_e
 /* l's and r's areas were in doubt and proved to be one: each learns what the other is sure of. */
 static void reconcile(struct vt_model *m, struct vt_extent *l, struct vt_extent *r)
 {
-	if (l->identity == r->identity && l->flags == r->flags)
+	if (l->identity == r->identity && l->flags == r->flags && l->uffd == r->uffd)
 		return;
 	struct common c = in_common(m, l, r);
 	apply_common(m, vt_area_head(l), l, &c);

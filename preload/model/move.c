@@ -152,7 +152,6 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 			n->birth = a->ev->seq;
 			n->stack = a->ev->stack;
 		}
-		vt_uffd_reset(n);
 		moved_offset(m, mv, n, number);
 		vt_extent_link(m, prev, next, n);
 		if (!*first)
@@ -167,6 +166,28 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 		*last = n;
 	}
 	return 0;
+}
+
+/*
+ * mremap_userfaultfd_prep: the area that the moved one has become is not registered any more, with
+ * whatever it has merged with. Where that is in doubt all of it is read again.
+ */
+static void unregister_area(struct vt_apply *a, struct vt_extent *x)
+{
+	struct vt_extent *lo = vt_area_head(x), *tail = vt_area_tail(x), *hi = tail;
+	for (x = lo; x != tail; x = vt_extent_next(x))
+		vt_uffd_reset(x);
+	vt_uffd_reset(tail);
+	while (lo->boundary == VT_BOUNDARY_UNDETERMINED)
+		lo = vt_area_head(vt_extent_prev(lo));
+	for (x = vt_extent_next(hi); x && x->boundary == VT_BOUNDARY_UNDETERMINED;
+	     x = vt_extent_next(hi))
+		hi = vt_area_tail(x);
+	if (lo->start == vt_area_head(tail)->start && hi == tail)
+		return;
+	a->fx->contradiction |= VT_CONTRA_OPEN;
+	a->fx->lo2 = vt_min(a->fx->lo2, lo->start);
+	a->fx->hi2 = vt_max(a->fx->hi2, hi->end);
 }
 
 /* Clear VM_LOCKED in the whole area of x. Nothing is merged for it, and locked_vm keeps it. */
@@ -244,6 +265,8 @@ static int move_area(struct vt_apply *a, struct move *mv)
 		return -ENOMEM;
 	uint64_t born = mv->len && !mv->stays ? mv->to + mv->len : mv->to;
 	vt_merge_new_area(a, first, last, true, sure);
+	if (first->flags & VT_VM_UFFD)
+		unregister_area(a, first);
 	if (born < mv->to + mv->new_len) {
 		if (populates(last) && mv->new_len > mv->len)
 			vt_anon_touched(m, born, mv->to + mv->new_len);
@@ -264,9 +287,11 @@ static int move_area(struct vt_apply *a, struct move *mv)
 	return err;
 }
 
-/* vma_multi_allowed: a file with its own idea of placement is moved alone only. */
+/* vma_multi_allowed: what is registered, or has its own idea of placement, is moved alone only. */
 static bool moves_with_others(const struct vt_model *m, const struct vt_extent *x)
 {
+	if (x->flags & VT_VM_UFFD)
+		return false;
 	if (!x->file)
 		return true;
 	enum vt_file_kind kind = vt_file_kind(m, x->file);

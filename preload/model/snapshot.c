@@ -66,6 +66,7 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 				 .special = v->special,
 				 .boundary = VT_BOUNDARY_SPLIT };
 	x->flags = complete_flags(m, v, &hidden);
+	x->uffd = x->flags & VT_VM_UFFD ? VT_UFFD_UNKNOWN : 0;
 	x->identity = vt_identity_new(m) | (hidden ? VT_ID_HIDDEN_FLAGS : 0);
 	bool shared = x->flags & (VT_VM(SHARED) | VT_VM(MAYSHARE));
 	if (!v->file && !shared) {

@@ -13,7 +13,7 @@
 #include "internal.h"
 
 /* How many descriptors are told apart by vt_extent.uffd. */
-#define CONTEXTS 127
+#define CONTEXTS (VT_UFFD_UNKNOWN - 1)
 
 struct registration {
 	uint32_t flags;
@@ -25,8 +25,10 @@ static void set_context(struct vt_apply *a, const struct vt_extent *x, uint32_t 
 {
 	const struct registration *r = arg;
 	(void)a;
-	(void)x;
 	(void)anon;
+	/* what has the descriptor and all the flags already is passed over */
+	if (r->flags && x->uffd == r->uffd && (x->flags & r->flags) == r->flags)
+		return;
 	c->flags = (c->flags & ~VT_VM_UFFD) | r->flags;
 	c->uffd = r->uffd;
 	c->decides = VT_VM_UFFD;
@@ -37,6 +39,20 @@ static uint32_t flags_of(uint64_t mode)
 	return (mode & UFFDIO_REGISTER_MODE_MISSING ? VT_VM(UFFD_MISSING) : 0) |
 	       (mode & UFFDIO_REGISTER_MODE_WP ? VT_VM(UFFD_WP) : 0) |
 	       (mode & UFFDIO_REGISTER_MODE_MINOR ? VT_VM(UFFD_MINOR) : 0);
+}
+
+/* An area of [lo, hi) that was registered already must have been so with the same descriptor. */
+static void learn_context(struct vt_model *m, uint64_t lo, uint64_t hi, uint8_t uffd)
+{
+	struct vt_extent *x = vt_model_find(m, lo);
+	for (; x && x->start < hi; x = vt_extent_next(x)) {
+		if (x->uffd != VT_UFFD_UNKNOWN)
+			continue;
+		struct vt_extent *tail = vt_area_tail(x);
+		for (x = vt_area_head(x); x != tail; x = vt_extent_next(x))
+			x->uffd = uffd & 127;
+		x->uffd = uffd & 127;
+	}
 }
 
 int vt_apply_ioctl(struct vt_apply *a)
@@ -50,6 +66,8 @@ int vt_apply_ioctl(struct vt_apply *a)
 		r = (struct registration){ flags_of(ev->a[4]), (uint8_t)(ev->a[0] % CONTEXTS + 1) };
 	a->fx->lo = lo;
 	a->fx->hi = hi;
+	if (r.flags)
+		learn_context(a->m, lo, hi, r.uffd);
 	return vt_change_range(a, lo, hi, set_context, &r);
 }
 

@@ -22,9 +22,7 @@ static bool compare_all(struct fuzz_worker *w)
 static void child_main(struct fuzz_worker *w, const struct vt_event *ev)
 {
 	w->child_of = w->at + 1;
-	world.pidfd = (int)raw_call(
-	    SYS_pidfd_open, (uint64_t)raw_call(SYS_getpid, 0, 0, 0, 0, 0, 0), 0, 0, 0, 0, 0);
-	if (!kernel_view_open(shared->buffer, sizeof(shared->buffer)) || world.pidfd < 0) {
+	if (!kernel_view_open(shared->buffer, sizeof(shared->buffer)) || !world_open_self()) {
 		fail_at(w, CHECK_CRASH, 0, "the child could not prepare itself");
 		return;
 	}

@@ -4,6 +4,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -39,7 +41,6 @@ static const uint16_t call_numbers[VT_KIND_COUNT] = {
 	[VT_MUNLOCKALL] = SYS_munlockall,
 	[VT_MSYNC] = SYS_msync,
 	[VT_MSEAL] = SYS_MSEAL,
-	[VT_PRCTL] = SYS_prctl,
 	[VT_PERSONALITY] = SYS_personality,
 };
 
@@ -56,6 +57,14 @@ int64_t execute_call(const struct vt_event *ev)
 		uint64_t mask = a[3];
 		return raw_call(SYS_mbind, a[0], a[1], a[2], a[3] ? (uint64_t)&mask : 0, a[4],
 				a[5]);
+	}
+	case VT_PRCTL: {
+		static const char *const names[] = { NULL, "one", "another" };
+		return raw_call(SYS_prctl, a[0], a[1], a[2], a[3], (uint64_t)names[a[4]], 0);
+	}
+	case VT_IOCTL: {
+		struct uffdio_register arg = { .range = { a[2], a[3] }, .mode = a[4] };
+		return raw_call(SYS_ioctl, a[0], a[1], (uint64_t)&arg, 0, 0, 0);
 	}
 	case VT_SETRLIMIT: {
 		uint64_t limits[2] = { a[1], a[2] };
@@ -142,6 +151,8 @@ static bool is_dangerous(const struct fuzz_worker *w, const struct vt_event *ev)
 	case VT_MADVISE:
 	case VT_PROCESS_MADVISE:
 		return reaches_own(a[0], a[1]) || (populates(a[2]) && is_too_long(a));
+	case VT_IOCTL:
+		return reaches_own(a[2], a[3]);
 	case VT_MUNLOCKALL:
 	case VT_PRCTL:
 	case VT_SETRLIMIT:
@@ -208,6 +219,8 @@ bool execute_prepare(struct fuzz_worker *w, const struct fuzz_op *op, struct vt_
 			return false;
 		ev->a[i] += world_base(w, base);
 	}
+	if (op->kind == VT_IOCTL)
+		ev->a[0] = (uint64_t)world.uffd[op->a[0] % FUZZ_UFFDS];
 	if (op->kind == VT_SHMAT) {
 		const struct fuzz_segment *s = &world.segment[op->object % FUZZ_SEGMENTS];
 		ev->a[0] = (uint64_t)s->id;
@@ -291,6 +304,9 @@ static bool compare_after(struct fuzz_worker *w, const struct vt_event *ev, uint
 		break;
 	case VT_SHMAT:
 		r[0] = (struct vt_range){ error ? a[1] : ret, (error ? a[1] : ret) + a[3] };
+		break;
+	case VT_IOCTL:
+		r[0] = (struct vt_range){ a[2], a[2] + a[3] };
 		break;
 	case VT_SHMDT:
 		r[0].hi = a[0] + 16 * VT_PAGE_SIZE;

@@ -20,6 +20,7 @@
 #define FUZZ_WINDOWS   7
 #define FUZZ_SLOTS     8
 #define FUZZ_SEGMENTS  3
+#define FUZZ_UFFDS     2
 #define FUZZ_MAX_FILES 65536
 #define FUZZ_CHILD_OPS 24   /* operations of a forked child, at most */
 #define FUZZ_TRACE     4096 /* events kept of a replay, for printing */
@@ -121,8 +122,9 @@ struct fuzz_world {
 	struct vt_range own[32]; /* the worker itself: no operation may reach it */
 	size_t n_own;
 	uint32_t next_file;
-	int scratch; /* a file of one byte: reading or writing it touches a page of ours */
-	int pidfd;   /* of the worker */
+	int scratch;          /* a file of one byte: reading or writing it touches a page of ours */
+	int pidfd;            /* of the worker */
+	int uffd[FUZZ_UFFDS]; /* the worker's */
 };
 
 enum {
@@ -202,6 +204,10 @@ extern struct fuzz_shared *shared;
 
 /* world.c: open the files, place the windows, read limits and layout. False: told on stderr. */
 bool world_prepare(const struct fuzz_options *options);
+/*
+ * world.c: in a new worker, or a forked child: the descriptors that stand for the process itself.
+ */
+bool world_open_self(void);
 /* world.c: in a new worker: an empty model, then everything the kernel shows. */
 bool world_seed_model(struct fuzz_worker *w);
 /* world.c: read a range again from the kernel; with all flags, or what maps shows unless it

@@ -48,6 +48,7 @@ static const struct {
 	{ VT_MBIND, 14, false },
 	{ VT_MSEAL, 1, false },
 	{ VT_PRCTL, 2, false },
+	{ VT_IOCTL, 10, false },
 	{ VT_SETRLIMIT, 4, false },
 	{ VT_PERSONALITY, 4, false },
 	{ VT_FORK, 1, false },

@@ -5,6 +5,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -425,12 +427,26 @@ static void make_remap_file_pages(struct fuzz_worker *w, struct fuzz_op *op)
 /* PR_SET_VMA_ANON_NAME: its address is no argument of class ADDR, so it stands as it is. */
 static void make_prctl(struct fuzz_worker *w, struct fuzz_op *op)
 {
-	static const char *const names[] = { NULL, "one", "another", "one" };
 	set_range(w, op);
 	uint64_t addr = world_base(w, op->base[0]) + op->a[0];
-	const char *name = names[random_below(&w->random, 4)];
-	*op = (struct fuzz_op){ .kind = VT_PRCTL,
-				.a = { 0x53564d41, 0, addr, op->a[1], (uint64_t)name } };
+	uint64_t name = random_below(&w->random, 3);
+	*op = (struct fuzz_op){ .kind = VT_PRCTL, .a = { 0x53564d41, 0, addr, op->a[1], name } };
+}
+
+/* Registering with one of two userfaultfds, and taking it back. */
+static void make_ioctl(struct fuzz_worker *w, struct fuzz_op *op)
+{
+	struct random *r = &w->random;
+	set_range(w, op);
+	op->a[2] = op->a[0];
+	op->a[3] = op->a[1];
+	op->a[0] = random_below(r, FUZZ_UFFDS);
+	op->a[1] = chance(r, 60) ? UFFDIO_REGISTER : UFFDIO_UNREGISTER;
+	if (op->a[1] == UFFDIO_REGISTER)
+		op->a[4] =
+		    CHOOSE(r, { UFFDIO_REGISTER_MODE_MISSING, 6 }, { UFFDIO_REGISTER_MODE_WP, 3 },
+			   { UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP, 2 },
+			   { UFFDIO_REGISTER_MODE_MINOR, 1 }, { 0, 1 });
 }
 
 static uint8_t random_kind(struct random *r)
@@ -511,6 +527,9 @@ struct fuzz_op generate_op(struct fuzz_worker *w)
 		break;
 	case VT_PRCTL:
 		make_prctl(w, &op);
+		break;
+	case VT_IOCTL:
+		make_ioctl(w, &op);
 		break;
 	case VT_FORK:
 		op.a[0] = random_next(r);

@@ -57,7 +57,8 @@ static bool worker_prepare(struct fuzz_worker *w)
 		return false;
 	if (world.options.threads > 1 && !shared->n_replay)
 		threads_start(world.options.threads);
-	world.pidfd = (int)raw_call(SYS_pidfd_open, (uint64_t)getpid(), 0, 0, 0, 0, 0);
+	if (!world_open_self())
+		return false;
 	w->random = random_seed(shared->seed);
 	w->brk = world.config.brk;
 	w->touched = world.options.touch;

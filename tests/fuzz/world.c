@@ -5,9 +5,11 @@
  * SPDX-License-Identifier: MIT
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -211,6 +213,28 @@ static void place_windows(void)
 		[WINDOW_ZERO] = { 0, 24 },
 	};
 	memcpy(world.window, windows, sizeof(windows));
+}
+
+/*
+ * What the kernel touches by itself fails there and does not wait: no fault of user mode ever comes
+ * to these.
+ */
+static int open_uffd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int64_t fd = raw_call(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY, 0, 0, 0, 0, 0);
+	if (fd >= 0)
+		raw_call(SYS_ioctl, (uint64_t)fd, UFFDIO_API, (uint64_t)&api, 0, 0, 0);
+	return (int)fd;
+}
+
+bool world_open_self(void)
+{
+	uint64_t pid = (uint64_t)raw_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	world.pidfd = (int)raw_call(SYS_pidfd_open, pid, 0, 0, 0, 0, 0);
+	for (int i = 0; i < FUZZ_UFFDS; i++)
+		world.uffd[i] = open_uffd();
+	return world.pidfd >= 0;
 }
 
 bool world_prepare(const struct fuzz_options *options)

@@ -69,6 +69,28 @@ static void registering_the_middle_splits_twice(void **state)
 	assert_int_equal(((struct stage *)*state)->fx.splits, 2);
 }
 
+static void registering_again_for_less_changes_nothing(void **state)
+{
+	map(*state, 0, 6, NONE);
+	set(*state, uffd, 0, 4, MISSING | WP);
+	set(*state, uffd, 2, 4, WP);
+	shows(*state, "----|--");
+	assert_int_equal(((struct stage *)*state)->fx.splits, 0);
+}
+
+/* A snapshot shows the flags, but not whose they are; the next registering tells. */
+static void whose_registration_it_is_the_next_one_tells(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, NONE);
+	set(s, uffd, 2, 4, MISSING);
+	struct vt_vma v = vt_extent_vma(vt_model_find(&s->m, addr(2)));
+	assert_int_equal(vt_model_put(&s->m, &v, 0, 0), 0);
+	set(s, uffd, 2, 1, MISSING);
+	shows(s, "--|----");
+	assert_int_equal(s->fx.splits, 0);
+}
+
 static void unregistering_makes_one_area_again(void **state)
 {
 	struct stage *s = *state;
@@ -142,6 +164,32 @@ static void a_moved_area_is_not_registered(void **state)
 	shows(*state, "..........--?--");
 }
 
+/* What it merges with where it arrives loses its registration, too. */
+static void a_moved_area_takes_its_neighbours_registration_off(void **state)
+{
+	struct stage *s = *state;
+	map_flags(s, 0, 4, RW, MAP_SHARED | MAP_ANONYMOUS);
+	move(s, 3, 1, 1, MREMAP_MAYMOVE | MREMAP_FIXED, 11);
+	set(s, uffd, 0, 3, MISSING);
+	set(s, uffd, 11, 1, MISSING);
+	move(s, 2, 1, 1, MREMAP_MAYMOVE | MREMAP_FIXED, 10);
+	shows(s, "WW........WW");
+	set(s, other, 11, 1, MISSING);
+	shows(s, "WW........W|W");
+}
+
+/* vma_multi_allowed */
+static void a_registered_area_moves_alone_only(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, NONE);
+	set(s, uffd, 0, 2, MISSING);
+	assert_int_equal(call(s, VT_MREMAP, addr(0), 4 * VT_PAGE_SIZE, 4 * VT_PAGE_SIZE,
+			      MREMAP_MAYMOVE | MREMAP_FIXED, addr(10), 0, 0),
+			 -EFAULT);
+	shows(s, "--|--");
+}
+
 static void an_area_that_grows_in_place_stays_registered(void **state)
 {
 	map(*state, 0, 2, NONE);
@@ -176,6 +224,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STAGED(registering_the_middle_splits_twice),
+		STAGED(a_moved_area_takes_its_neighbours_registration_off),
+		STAGED(a_registered_area_moves_alone_only),
+		STAGED(registering_again_for_less_changes_nothing),
+		STAGED(whose_registration_it_is_the_next_one_tells),
 		STAGED(unregistering_makes_one_area_again),
 		STAGED(two_userfaultfds_stay_apart),
 		STAGED(one_userfaultfd_merges_what_is_registered_alike),
