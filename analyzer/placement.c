@@ -145,7 +145,7 @@ static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const 
  */
 static void keep_release(struct vt_placements *p, const struct vt_event *e)
 {
-	if (!vt_kind_releases(e->kind) || e->kind == VT_SHMDT)
+	if (e->kind != VT_MUNMAP && e->kind != VT_MREMAP)
 		return;
 	uint64_t hi = e->a[0] + ((e->a[1] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE);
 	p->release[p->n_releases++ % RELEASES] =

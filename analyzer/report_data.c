@@ -102,13 +102,6 @@ static void raise_peaks(struct vt_report *r, const struct vt_totals *t, const st
 	raise_peak(&r->vmas, t->map_count, e);
 }
 
-/* Whether mappings may bear the event's number as their birth. */
-static bool gives_birth(const struct vt_event *e)
-{
-	return e->kind == VT_MMAP || e->kind == VT_MREMAP || e->kind == VT_BRK ||
-	       e->kind == VT_SHMAT || e->kind == VT_REMAP_FILE_PAGES || e->kind == VT_UNSEEN_MAP;
-}
-
 static void take_event(struct vt_report *r, const struct vt_replay *replay,
 		       const struct vt_event *e, uint64_t *map_count)
 {
@@ -126,12 +119,8 @@ static void take_event(struct vt_report *r, const struct vt_replay *replay,
 		site->vmas += totals->map_count - *map_count;
 	*map_count = totals->map_count;
 	raise_peaks(r, totals, e);
-	if (gives_birth(e) && !vt_is_error(e->ret)) {
-		r->births = vt_grow(r->births, r->n_births, &r->cap_births, 2 * sizeof(uint64_t));
-		r->births[2 * r->n_births] = e->seq;
-		r->births[2 * r->n_births + 1] = index;
-		r->n_births++;
-	}
+	if (vt_gives_birth(e))
+		vt_births_add(&r->births, e->seq, index);
 	uint64_t end = e->begin_ns + e->dur_ns;
 	if (end > r->duration_ns)
 		r->duration_ns = end;
@@ -158,19 +147,10 @@ static void take_snapshot(struct vt_report *r, const struct vt_snapshot *s)
 
 static size_t row_of_birth(const struct vt_report *r, uint64_t birth)
 {
-	size_t lo = 0, hi = r->n_births;
+	uint64_t index;
 	if (!birth)
 		return VT_REPORT_AT_START;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (r->births[2 * mid] < birth)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo < r->n_births && r->births[2 * lo] == birth)
-		return (size_t)r->births[2 * lo + 1];
-	return VT_REPORT_NO_STACK;
+	return vt_births_find(&r->births, birth, &index) ? (size_t)index : VT_REPORT_NO_STACK;
 }
 
 /* Whose the bytes are that are mapped at the end. */
@@ -296,7 +276,7 @@ void vt_report_free(struct vt_report *r)
 	free(r->unseen);
 	free(r->errors);
 	free(r->table);
-	free(r->births);
+	vt_births_free(&r->births);
 	vt_placements_free(&r->placements);
 	vt_sites_free(r->sites);
 }

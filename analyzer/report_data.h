@@ -6,6 +6,7 @@
 #ifndef VMTRAIL_ANALYZER_REPORT_DATA_H
 #define VMTRAIL_ANALYZER_REPORT_DATA_H
 
+#include "births.h"
 #include "placement.h"
 #include "role.h"
 
@@ -74,8 +75,7 @@ struct vt_report {
 	size_t n_unseen, cap_unseen;
 	struct vt_placements placements;
 	struct vt_verdict verdict;
-	uint64_t *births; /* pairs: event number, row of its site */
-	size_t n_births, cap_births;
+	struct vt_births births; /* of each: row of its site */
 };
 
 /* Replay the trace and fill the report. 0 or -ENOMEM. */

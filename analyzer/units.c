@@ -70,6 +70,24 @@ bool vt_parse_u64(const char *s, uint64_t *value)
 	return true;
 }
 
+bool vt_parse_size(const char *s, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	char number[VT_UNIT_TEXT];
+	size_t n = strlen(s);
+	const char *unit = n > 1 ? strchr(units, s[n - 1]) : NULL;
+	if (n >= sizeof(number))
+		return false;
+	memcpy(number, s, n + 1);
+	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	if (shift)
+		number[n - 1] = '\0';
+	if (!vt_parse_u64(number, bytes) || *bytes > UINT64_MAX >> shift)
+		return false;
+	*bytes <<= shift;
+	return true;
+}
+
 /* A decimal fraction and a unit of time; unit stands for one that is not there ("": needed). */
 static bool parse_time(const char *s, const char *unit, uint64_t *ns)
 {

@@ -27,6 +27,10 @@ const char *vt_format_duration(char buf[VT_UNIT_TEXT], uint64_t ns);
 /* Decimal, or hexadecimal after 0x; the whole string, else false. */
 bool vt_parse_u64(const char *s, uint64_t *value);
 
+/* Bytes: a number, then nothing or one of K, M, G, T (powers of 1024); the whole string, else
+ * false. */
+bool vt_parse_size(const char *s, uint64_t *bytes);
+
 /* A moment of a trace, as --at takes it. */
 struct vt_when {
 	enum { VT_WHEN_START, VT_WHEN_END, VT_WHEN_SEQ, VT_WHEN_TIME } kind;

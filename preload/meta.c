@@ -8,6 +8,7 @@
  */
 #include "recorder.h"
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -200,6 +201,34 @@ static void options(void)
 	}
 }
 
+/* What limits do not bind: CAP_IPC_LOCK, CAP_SYS_ADMIN. */
+static void capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2] = { 0 };
+	if (!vt_sys2(SYS_capget, &head, caps))
+		address("cap_effective", (uint64_t)caps[1].effective << 32 | caps[0].effective);
+}
+
+/* Fields of /proc/self/stat, counted from the state behind the command's closing bracket. */
+static void stat_fields(struct vt_model_config *c)
+{
+	uint64_t start_data = 0, end_data = 0;
+	const char *p = strrchr(scratch, ')');
+	for (int field = 2; p && *p && field < 47; p++) {
+		field += *p == ' ';
+		const char *value = p + 1;
+		if (*p == ' ' && field == 45)
+			start_data = vt_scan_dec(&value);
+		else if (*p == ' ' && field == 46)
+			end_data = vt_scan_dec(&value);
+	}
+	if (end_data > start_data)
+		number("data_segment", end_data - start_data);
+	if (p && (c->start_brk = vt_scan_dec(&p)))
+		address("start_brk", c->start_brk);
+}
+
 /* Write the META frame and configure the model, which has been filled already. */
 void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 {
@@ -212,6 +241,7 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	if (parent_seq)
 		number("forked_after", parent_seq);
 	number("uid", (uint64_t)vt_sys0(SYS_getuid));
+	capabilities();
 	link_target("exe", "/proc/self/exe");
 	command_line();
 	link_target("cwd", "/proc/self/cwd");
@@ -241,14 +271,8 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	number("stack_guard_gap", c->stack_guard_gap);
 	c->brk = (uint64_t)vt_sys1(SYS_brk, 0);
 	address("brk", c->brk);
-	if (vt_read_file("/proc/self/stat", scratch, sizeof(scratch)) > 0) {
-		/* Field 47, counted from the state behind the command's closing bracket. */
-		const char *p = strrchr(scratch, ')');
-		for (int field = 2; p && *p && field < 47; p++)
-			field += *p == ' ';
-		if (p && (c->start_brk = vt_scan_dec(&p)))
-			address("start_brk", c->start_brk);
-	}
+	if (vt_read_file("/proc/self/stat", scratch, sizeof(scratch)) > 0)
+		stat_fields(c);
 	c->mmap_min_addr = sysctl("mmap_min_addr", "/proc/sys/vm/mmap_min_addr");
 	c->max_map_count = sysctl("max_map_count", "/proc/sys/vm/max_map_count");
 	sysctl("overcommit_memory", "/proc/sys/vm/overcommit_memory");
@@ -259,7 +283,9 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	if (vt_read_file("/proc/meminfo", scratch, sizeof(scratch)) > 0) {
 		kilobytes("mem_total_kb", "MemTotal:");
 		kilobytes("swap_total_kb", "SwapTotal:");
+		kilobytes("committed_as_kb", "Committed_AS:");
 		kilobytes("hugepage_kb", "Hugepagesize:");
+		kilobytes("hugetlb_kb", "Hugetlb:");
 	}
 	c->thp_always = huge_page_policy("thp", "/sys/kernel/mm/transparent_hugepage/enabled");
 	huge_page_policy("thp_shmem", "/sys/kernel/mm/transparent_hugepage/shmem_enabled");

@@ -400,6 +400,9 @@ bool vt_extent_unsure_offset(const struct vt_extent *x);
  */
 enum vt_apart vt_why_apart(const struct vt_model *m, struct vt_extent *l, struct vt_extent *r);
 
+/* Add x's pages to the counters that they count in; areas and extents are not counted. */
+void vt_totals_add(struct vt_totals *t, const struct vt_extent *x);
+
 /* One extent as an area of its own, with its own offset. */
 static inline struct vt_vma vt_extent_vma(const struct vt_extent *x)
 {

@@ -13,39 +13,44 @@ static inline void add(uint64_t *counter, uint64_t pages, bool sub)
 }
 
 /* vm_stat_account: is_exec_mapping, is_stack_mapping, is_data_mapping; and locked_vm, commit. */
-static void account(struct vt_model *m, const struct vt_extent *x, uint64_t pages, bool sub)
+static void account(struct vt_totals *t, const struct vt_extent *x, uint64_t pages, bool sub)
 {
 	uint32_t f = x->flags;
 
 	if (x->special == VT_SPECIAL_VSYSCALL)
 		return;
-	add(&m->totals.total_vm, pages, sub);
+	add(&t->total_vm, pages, sub);
 	if ((f & (VT_VM(EXEC) | VT_VM(WRITE) | VT_VM(GROWSDOWN))) == VT_VM(EXEC))
-		add(&m->totals.exec_vm, pages, sub);
+		add(&t->exec_vm, pages, sub);
 	else if (f & VT_VM(GROWSDOWN))
-		add(&m->totals.stack_vm, pages, sub);
+		add(&t->stack_vm, pages, sub);
 	else if ((f & (VT_VM(WRITE) | VT_VM(SHARED))) == VT_VM(WRITE))
-		add(&m->totals.data_vm, pages, sub);
+		add(&t->data_vm, pages, sub);
 	if (f & VT_VM(LOCKED))
-		add(&m->totals.locked_vm, pages, sub);
+		add(&t->locked_vm, pages, sub);
 	if (f & VT_VM(ACCOUNT)) {
-		add(&m->totals.committed, pages, sub);
+		add(&t->committed, pages, sub);
 		if (x->identity & (VT_ID_ACCOUNT | VT_ID_HIDDEN_FLAGS))
-			add(&m->totals.committed_unsure, pages, sub);
+			add(&t->committed_unsure, pages, sub);
 	}
 	if (f & VT_VM(HUGETLB))
-		add(&m->totals.hugetlb, pages, sub);
+		add(&t->hugetlb, pages, sub);
 }
 
 /* Count so many pages with x's flags. */
 void vt_charge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 {
-	account(m, x, pages, false);
+	account(&m->totals, x, pages, false);
 }
 
 void vt_uncharge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 {
-	account(m, x, pages, true);
+	account(&m->totals, x, pages, true);
+}
+
+void vt_totals_add(struct vt_totals *t, const struct vt_extent *x)
+{
+	account(t, x, vt_extent_pages(x), false);
 }
 
 /*

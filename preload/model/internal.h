@@ -15,6 +15,7 @@
  *   map.c change.c advise.c lock.c uffd.c move.c place.c snapshot.c inherit.c   the calls
  *   apply.c   the table from event kind to call
  *   order.c   what calls that overlapped in time leave open
+ *   limits.c  what the kernel would refuse under other limits
  *
  * Any function that returns int returns 0, or -ENOMEM after which vt_model.broken is set.
  *
@@ -254,6 +255,8 @@ VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi
 
 /* map.c */
 VT_HIDDEN uint64_t vt_mmap_huge_size(const struct vt_model *m, uint64_t flags, uint32_t file);
+VT_HIDDEN uint32_t vt_mmap_flags(const struct vt_model *m, uint64_t prot, uint64_t flags,
+				 uint32_t file);
 VT_HIDDEN uint64_t vt_mmap_len(const struct vt_model *m, const struct vt_event *ev);
 VT_HIDDEN int vt_apply_mmap(struct vt_apply *a);
 VT_HIDDEN int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi);

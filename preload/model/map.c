@@ -38,8 +38,7 @@ static uint32_t flag_bits(const struct vt_model *m, uint64_t flags)
 }
 
 /* do_mmap's vm_flags, up to what the file's own mmap adds. */
-static uint32_t mmap_vm_flags(const struct vt_model *m, uint64_t prot, uint64_t flags,
-			      uint32_t file)
+uint32_t vt_mmap_flags(const struct vt_model *m, uint64_t prot, uint64_t flags, uint32_t file)
 {
 	uint32_t type = flags & MAP_TYPE_MASK;
 	bool file_backed = file && !(flags & MAP_ANONYMOUS);
@@ -187,7 +186,7 @@ static bool late_error(const struct vt_apply *a, uint64_t lo, uint64_t hi)
 	if (ev->ret != -ENOMEM)
 		return driver;
 	uint64_t pages = ((hi - lo) - vt_mapped_in(m, lo, hi)) >> VT_PAGE_SHIFT;
-	if (!vt_may_expand_vm(m, mmap_vm_flags(m, ev->a[2], flags, ev->file), pages, 0))
+	if (!vt_may_expand_vm(m, vt_mmap_flags(m, ev->a[2], flags, ev->file), pages, 0))
 		return false;
 	return !(flags & MAP_ANONYMOUS) || driver || type == MAP_SHARED ||
 	       type == MAP_SHARED_VALIDATE;
@@ -230,7 +229,7 @@ int vt_apply_mmap(struct vt_apply *a)
 
 	if (flags & MAP_HUGETLB && flags & MAP_ANONYMOUS)
 		vt_file_set_huge(m, file, huge_shift(flags));
-	like.flags = mmap_vm_flags(m, ev->a[2], flags, file);
+	like.flags = vt_mmap_flags(m, ev->a[2], flags, file);
 	if (like.flags & VT_VM(SHARED) && ev->flags & VT_EV_FD_RDONLY)
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = file;
@@ -350,7 +349,7 @@ int vt_apply_shmat(struct vt_apply *a)
 		prot |= PROT_WRITE;
 	if (ev->a[2] & SHM_EXEC)
 		prot |= PROT_EXEC;
-	like.flags = mmap_vm_flags(a->m, prot, MAP_SHARED, ev->file);
+	like.flags = vt_mmap_flags(a->m, prot, MAP_SHARED, ev->file);
 	if (ev->a[2] & SHM_RDONLY)
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	like.file = ev->file;
@@ -434,7 +433,7 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 			(x->flags & VT_VM(WRITE) ? PROT_WRITE : 0) |
 			(x->flags & VT_VM(EXEC) ? PROT_EXEC : 0);
 	uint64_t flags = MAP_SHARED | (x->flags & VT_VM(LOCKED) ? MAP_LOCKED : 0);
-	like.flags = mmap_vm_flags(m, prot, flags, x->file);
+	like.flags = vt_mmap_flags(m, prot, flags, x->file);
 	if (!(x->flags & VT_VM(SHARED)))
 		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	if (vt_make_room(a, start, end, true))
