@@ -45,6 +45,7 @@ static const char *const arg_names[VT_KIND_COUNT][VT_MAX_ARGS] = {
 	[VT_UNSEEN_MAP] = { "addr", "length", "prot", "flags", "offset" },
 	[VT_UNSEEN_UNMAP] = { "addr", "length" },
 	[VT_FAULT] = { "addr", "signo", "code" },
+	[VT_UNSEEN_AREA] = { "addr", "length" },
 	[VT_IOCTL] = { "fd", "request", "addr", "length", "mode" },
 };
 
@@ -60,7 +61,7 @@ bool vt_returns_addr(uint8_t kind)
 
 bool vt_is_remark(const struct vt_event *e)
 {
-	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP || e->kind == VT_FAULT;
+	return !vt_kind_is_call(e->kind);
 }
 
 /* Classes whose numbers strace prints as they are. */

@@ -75,6 +75,7 @@ void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt
 		add_range(flux, a[0], vt_attached_bytes(m, a[0]));
 		break;
 	case VT_PRCTL:
+	case VT_IOCTL:
 		add_range(flux, a[2], a[3]);
 		break;
 	case VT_MLOCKALL:

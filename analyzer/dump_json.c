@@ -100,7 +100,7 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 		vt_json_text(o, "file", t->files[e->file].path);
 	if (vt_event_name(t, e))
 		vt_json_text(o, "name", vt_event_name(t, e));
-	if (e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP)
+	if (vt_is_remark(e) && e->kind != VT_FAULT)
 		vt_json_text(o, "unseen", e->aux <= VT_UNSEEN_ORDER ? unseen[e->aux] : NULL);
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		vt_json_bool(o, flags[i].name, e->flags & flags[i].flag);

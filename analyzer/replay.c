@@ -129,7 +129,7 @@ void vt_replay_fini(struct vt_replay *r)
 
 static bool is_unseen(const struct vt_event *e)
 {
-	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP;
+	return e->kind == VT_UNSEEN_MAP || e->kind == VT_UNSEEN_UNMAP || e->kind == VT_UNSEEN_AREA;
 }
 
 /* Append the trace's next item to the queue, with what it points to. */
@@ -317,7 +317,7 @@ static int apply(struct vt_replay *r, const struct vt_event *e)
 		for (; i < r->doubt->n; i++)
 			pend(r, r->doubt->v[i].lo, r->doubt->v[i].hi + 1);
 	}
-	uint64_t place = e->kind < VT_EXECVE ? ++r->placed : 0;
+	uint64_t place = e->kind < VT_EXECVE || e->kind == VT_IOCTL ? ++r->placed : 0;
 	int rc = vt_order_apply(r->order, &r->model, e, place, &r->effect);
 	/* flags in doubt may be VM_LOCKED */
 	r->locks_known &= !r->order->n_blurred;

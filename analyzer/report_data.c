@@ -67,24 +67,25 @@ static void count_unseen(struct vt_report *r, const struct vt_event *e)
 {
 	const struct vt_trace *t = r->trace;
 	const char *path = e->file && e->file < t->n_files ? t->files[e->file].path : NULL;
-	bool appeared = e->kind == VT_UNSEEN_MAP;
+	bool appeared = e->kind == VT_UNSEEN_MAP, mapped = e->kind != VT_UNSEEN_UNMAP;
 	char what[4200] = "not mapped any more";
+	if (e->kind == VT_UNSEEN_AREA)
+		strcpy(what, "flags that maps does not show: other areas than the calls explain");
 	if (appeared)
 		snprintf(what, sizeof(what), "%c%c%c%c %s", e->a[2] & 1 ? 'r' : '-',
 			 e->a[2] & 2 ? 'w' : '-', e->a[2] & 4 ? 'x' : '-', e->a[3] & 1 ? 's' : 'p',
 			 path && *path ? path : "anonymous");
 	for (size_t i = 0; i < r->n_unseen; i++) {
 		struct vt_report_unseen *u = &r->unseen[i];
-		if (u->appeared == appeared && u->why == e->aux && strcmp(u->what, what) == 0) {
+		if (u->appeared == mapped && u->why == e->aux && strcmp(u->what, what) == 0) {
 			u->count++;
 			u->bytes += e->a[1];
 			return;
 		}
 	}
 	r->unseen = vt_grow(r->unseen, r->n_unseen, &r->cap_unseen, sizeof(*r->unseen));
-	r->unseen[r->n_unseen++] =
-	    (struct vt_report_unseen){ vt_strndup(what, strlen(what)), appeared, (uint8_t)e->aux, 1,
-				       e->a[1] };
+	r->unseen[r->n_unseen++] = (struct vt_report_unseen){ vt_strndup(what, strlen(what)),
+							      mapped, (uint8_t)e->aux, 1, e->a[1] };
 }
 
 static void raise_peak(struct vt_report_peak *p, uint64_t value, const struct vt_event *e)

@@ -356,7 +356,8 @@ enum vt_file_kind vt_guess_file_kind(uint64_t dev, const char *path, bool shared
 		return VT_FILE_HUGETLB;
 	if (!strcmp(path, "/dev/zero"))
 		return shared ? VT_FILE_SHM_ANON : VT_FILE_ZERO;
-	if (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9))
+	if (!strncmp(path, "anon_inode:", 11) ||
+	    (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9)))
 		return VT_FILE_DEVICE;
 	return VT_FILE_REGULAR;
 }

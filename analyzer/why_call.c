@@ -53,8 +53,8 @@ static void add_mmap(struct vt_text *t, const struct vt_event *e, const char *pa
 
 static void add_unseen(struct vt_text *t, const struct vt_event *e, const char *path)
 {
-	if (e->kind == VT_UNSEEN_UNMAP) {
-		vt_text_add(t, "unseen unmap");
+	if (e->kind != VT_UNSEEN_MAP) {
+		vt_text_add(t, e->kind == VT_UNSEEN_UNMAP ? "unseen unmap" : "unseen change of");
 		add_size(t, e->a[1]);
 		return;
 	}
@@ -82,6 +82,7 @@ void vt_text_short_call(struct vt_text *t, const struct vt_event *e, const char 
 		return;
 	case VT_UNSEEN_MAP:
 	case VT_UNSEEN_UNMAP:
+	case VT_UNSEEN_AREA:
 		add_unseen(t, e, path);
 		return;
 	case VT_FAULT:

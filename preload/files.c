@@ -179,6 +179,8 @@ static uint8_t kind_of(int fd, const struct stat *st, uint64_t flags)
 			return (flags & MAP_TYPE) == MAP_PRIVATE ? VT_FILE_ZERO : VT_FILE_SHM_ANON;
 		return VT_FILE_DEVICE;
 	}
+	if (!(st->st_mode & S_IFMT)) /* an anonymous inode: io_uring, perf, kvm */
+		return VT_FILE_DEVICE;
 	if (st->st_blksize > 65536) {
 		struct statfs fs;
 		if (vt_sys2(SYS_fstatfs, fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
@@ -338,7 +340,8 @@ static uint8_t kind_of_path(const char *path)
 		return VT_FILE_ZERO;
 	if (!strcmp(path, "/anon_hugepage (deleted)"))
 		return VT_FILE_HUGETLB;
-	if (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9))
+	if (!strncmp(path, "anon_inode:", 11) ||
+	    (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9)))
 		return VT_FILE_DEVICE;
 	return VT_FILE_REGULAR;
 }

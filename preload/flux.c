@@ -109,6 +109,22 @@ enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last
 	}
 }
 
+/* Whether the program made no call at all while the kernel's view was read. */
+bool vt_flux_idle(uint64_t ring_lo, uint64_t end_tick)
+{
+	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
+	struct vt_event e;
+	if (vt_call_under_way(NULL, end_tick, &e) || atomic_load(&vt.own_calls))
+		return false;
+	for (uint64_t i = ring_lo; i < head; i++) {
+		const struct vt_slot *s = &vt.ring[i & vt.ring_mask];
+		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+		if (state >> 2 != i || (s->begin_tick <= end_tick && !(s->flags & VT_EV_OWN)))
+			return false;
+	}
+	return true;
+}
+
 /* Whether a call that is away may map where the kernel likes. */
 bool vt_flux_anywhere(void)
 {

@@ -95,33 +95,38 @@ static long prctl_call(uint8_t flags, const long *a)
 	return vt_sys6(SYS_prctl, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* The words of a node mask behind the first, as 31 bits: 0 when they are empty. */
-static uint64_t rest_of_mask(const uint64_t *word, size_t n)
+/*
+ * A node mask of so many bits: its first word, and in *rest 31 bits that stand for the words behind
+ * it, 0 when they are empty.
+ */
+static uint64_t node_mask(const void *mask, uint64_t bits, uint64_t *rest)
 {
-	uint64_t h = 0;
-	for (size_t i = 1; i < n; i++)
-		if (word[i])
-			h = (h ^ word[i] ^ i) * 0x9e3779b97f4a7c15u;
-	return h ? h >> 34 | 1 : 0;
+	uint64_t first = 0, h = 0, word;
+	size_t n = (bits + WORD_BITS - 1) / WORD_BITS;
+	for (size_t i = 0; i < n && i < MASK_WORDS; i++) {
+		if (!vt_peek(&word, (const uint64_t *)mask + i, sizeof(word)))
+			break;
+		if (i == n - 1 && bits % WORD_BITS)
+			word &= (1ull << bits % WORD_BITS) - 1;
+		if (!i)
+			first = word;
+		else if (word)
+			h = (h ^ word ^ i) * 0x9e3779b97f4a7c15u;
+	}
+	*rest = h ? h >> 34 | 1 : 0;
+	return first;
 }
 
 /* The node mask is told by its first word; the others go into the upper half of its length. */
 static long mbind_call(uint8_t flags, const long *a)
 {
-	uint64_t word[MASK_WORDS] = { 0 }, bits = (uint64_t)a[4] - 1;
-	size_t n = a[3] && a[4] > 0 ? (bits + WORD_BITS - 1) / WORD_BITS : 0;
-	if (n > MASK_WORDS)
-		n = MASK_WORDS;
-	if (!vt_peek(word, (const void *)a[3], n * sizeof(*word)))
-		memset(word, 0, sizeof(word));
-	else if (n && bits < MASK_WORDS * WORD_BITS && bits % WORD_BITS)
-		word[n - 1] &= (1ull << bits % WORD_BITS) - 1;
-	const uint64_t told[VT_MAX_ARGS] = { (uint64_t)a[0],
-					     (uint64_t)a[1],
-					     (uint64_t)a[2],
-					     word[0],
-					     (uint32_t)a[4] | rest_of_mask(word, n) << 32,
-					     (uint64_t)a[5] };
+	uint64_t first = 0, rest = 0;
+	if (a[3] && a[4] > 0)
+		first = node_mask((const void *)a[3], (uint64_t)a[4] - 1, &rest);
+	const uint64_t told[VT_MAX_ARGS] = {
+		(uint64_t)a[0], (uint64_t)a[1], (uint64_t)a[2], first, (uint32_t)a[4] | rest << 32,
+		(uint64_t)a[5]
+	};
 	return vt_call_told(VT_MBIND, flags, SYS_mbind, a, told);
 }
 
@@ -212,7 +217,7 @@ static void tell_ranges(uint8_t flags, const struct iovec *v, size_t n, long adv
 
 static long advise_ranges(uint8_t flags, const long *a, size_t n)
 {
-	struct iovec v[32];
+	struct iovec v[8];
 	const char *vector = (const char *)a[1];
 	long ret = vt_sys6(SYS_process_madvise, a[0], a[1], a[2], a[3], a[4], a[5]);
 	uint64_t left = ret > 0 ? (uint64_t)ret : 0;

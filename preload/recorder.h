@@ -280,6 +280,7 @@ enum vt_flux_state {
 };
 enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last);
 bool vt_flux_anywhere(void);
+bool vt_flux_idle(uint64_t ring_lo, uint64_t end_tick);
 const struct vt_range *vt_flux_ranges(size_t *n);
 uint64_t vt_flux_quiet(uint64_t *lo, uint64_t hi);
 bool vt_flux_touches(struct vt_range r);

@@ -23,6 +23,7 @@ struct diff {
 	uint8_t prot;
 	bool shared, mapped, growth;
 	bool fresh; /* the model has nothing there */
+	bool area;  /* it is one area, which the calls do not explain */
 };
 
 /* An object of the model's and an inode of the kernel's at one place: they may be the same. */
@@ -187,6 +188,35 @@ static void compare_area(const struct area *a)
 	}
 }
 
+/* Whether the model is sure that an area ends somewhere inside of a, or goes on across its start.
+ */
+static bool ends_otherwise(const struct area *a)
+{
+	struct vt_extent *x = vt_model_find(&vt.model, a->start);
+	if (x &&
+	    (x->start < a->start || (x->start == a->start && x->boundary == VT_BOUNDARY_MERGED)))
+		return true;
+	while (x && (x = vt_extent_next(x)) && x->start < a->end)
+		if (x->boundary == VT_BOUNDARY_SPLIT)
+			return true;
+	return false;
+}
+
+/*
+ * Where the bytes are the model's, but not the areas, flags must have changed that are not shown.
+ * An area that begins where one was found so needs no other explanation.
+ */
+static void compare_ends(const struct area *a)
+{
+	if (snap.adopt || snap.n_diffs == MAX_DIFFS || !ends_otherwise(a))
+		return;
+	const struct diff *last = snap.n_diffs ? &snap.diffs[snap.n_diffs - 1] : NULL;
+	struct vt_extent *x = vt_model_find(&vt.model, a->start);
+	if (last && last->area && last->hi == a->start && x->start < a->start)
+		return;
+	snap.diffs[snap.n_diffs++] = (struct diff){ .lo = a->start, .hi = a->end, .area = true };
+}
+
 static void line(const char *text)
 {
 	struct area a;
@@ -202,7 +232,10 @@ static void line(const char *text)
 	if (a.start >= a.end)
 		return;
 	compare_hole(snap.end, a.start);
+	size_t diffs = snap.n_diffs;
 	compare_area(&a);
+	if (snap.n_diffs == diffs)
+		compare_ends(&a);
 	/* A fork may have come between a call and its place in the order: the kernel's areas count.
 	 */
 	if (snap.adopt)
@@ -302,7 +335,9 @@ static void emit(const struct diff *d, uint64_t lo, uint64_t hi, bool away)
 	struct vt_event e = {
 		.begin_ns = vt_clock_ns(CLOCK_MONOTONIC) - vt.start_ns,
 		.a = { lo, hi - lo },
-		.kind = d->mapped ? VT_UNSEEN_MAP : VT_UNSEEN_UNMAP,
+		.kind = d->area     ? VT_UNSEEN_AREA
+			: d->mapped ? VT_UNSEEN_MAP
+				    : VT_UNSEEN_UNMAP,
 		.tid = vt_me()->tid,
 		.aux = d->growth ? VT_UNSEEN_STACK_GROWTH
 		       : settles ? VT_UNSEEN_ORDER
@@ -327,6 +362,12 @@ static bool is_last(void)
 static bool judge_one(const struct diff *d, bool away)
 {
 	uint64_t judged = 0;
+	if (d->area) {
+		/* a call anywhere can have moved an area's end; the next snapshot shows it again */
+		if (vt_flux_idle(snap.ring_lo, snap.end_tick))
+			emit(d, d->lo, d->hi, false);
+		return true;
+	}
 	if (d->fresh && !d->growth && away && !is_last() && vt_flux_anywhere())
 		return false;
 	for (uint64_t lo = d->lo; lo < d->hi;) {

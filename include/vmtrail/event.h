@@ -53,6 +53,8 @@ enum vt_arg_class {
  * unseen_map: the kernel holds [addr, addr+len) with attributes that no recorded call explains:
  *   a[0] addr, a[1] len, a[2] prot, a[3] MAP_SHARED or MAP_PRIVATE, a[4] file offset; the file is
  *   vt_event.file; its aux is an enum vt_unseen. unseen_unmap: nothing is mapped there any more.
+ *   unseen_area: the kernel holds [addr, addr+len) as one area and the calls do not explain it:
+ *   what maps does not show of it has been changed.
  * fork, vfork, clone: a new process; ret is its pid, a[0] clone's flags with the exit signal in the
  *   lowest byte. execve: the image in vt_event.file; announced, so that one that succeeded stands
  *   as undone, the last event of the trace. exit: a[0] status. fault: a[0] address, a[1] signal,
@@ -96,7 +98,8 @@ enum vt_arg_class {
 	X(UNSEEN_MAP, "unseen_map", ADDR, LEN, PROT, MFLAGS, OFF, NONE)                            \
 	X(UNSEEN_UNMAP, "unseen_unmap", ADDR, LEN, NONE, NONE, NONE, NONE)                         \
 	X(FAULT, "fault", ADDR, INT, INT, NONE, NONE, NONE)                                        \
-	X(IOCTL, "ioctl", FD, HEX, ADDR, LEN, UFFD, NONE)
+	X(IOCTL, "ioctl", FD, HEX, ADDR, LEN, UFFD, NONE)                                          \
+	X(UNSEEN_AREA, "unseen_area", ADDR, LEN, NONE, NONE, NONE, NONE)
 
 enum vt_kind {
 #define VT_KIND_ENUM(e, ...) VT_##e,

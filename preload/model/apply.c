@@ -35,6 +35,7 @@ static const apply_fn rules[VT_KIND_COUNT] = {
 	[VT_IOCTL] = vt_apply_ioctl,
 	[VT_UNSEEN_MAP] = vt_apply_unseen_map,
 	[VT_UNSEEN_UNMAP] = vt_apply_unseen_unmap,
+	[VT_UNSEEN_AREA] = vt_apply_unseen_area,
 };
 
 int vt_model_init(struct vt_model *m, const struct vt_model_config *config,

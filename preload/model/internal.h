@@ -290,6 +290,7 @@ VT_HIDDEN int vt_apply_munlockall(struct vt_apply *a);
 /* snapshot.c */
 VT_HIDDEN int vt_apply_unseen_map(struct vt_apply *a);
 VT_HIDDEN int vt_apply_unseen_unmap(struct vt_apply *a);
+VT_HIDDEN int vt_apply_unseen_area(struct vt_apply *a);
 
 /* move.c */
 VT_HIDDEN int vt_apply_mremap(struct vt_apply *a);

@@ -132,6 +132,9 @@ static bool places_of(const struct vt_model *m, const struct vt_event *e, struct
 	case VT_PRCTL:
 		c->at = pages(e->a[2], e->a[3]);
 		return e->a[0] == SET_VMA;
+	case VT_IOCTL:
+		c->at = pages(e->a[2], e->a[3]);
+		return !c->failed;
 	case VT_MLOCKALL:
 	case VT_MUNLOCKALL:
 		c->at = (struct vt_range){ 0, EVERYWHERE };

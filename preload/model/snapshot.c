@@ -180,6 +180,59 @@ int vt_apply_unseen_unmap(struct vt_apply *a)
 	return vt_unmap_range(a, a->fx->lo, a->fx->hi, VT_PIECE_LOST);
 }
 
+/* Cut what the model holds as one area at addr, if it does. Returns 0 or -ENOMEM. */
+static int begin_area(struct vt_model *m, uint64_t addr)
+{
+	struct vt_extent *x = vt_model_find(m, addr);
+	if (x && x->start < addr) {
+		if (vt_cut(m, x, addr))
+			return -ENOMEM;
+		x = vt_extent_next(x);
+	}
+	if (!x || x->start != addr || !vt_adjacent_prev(x))
+		return 0;
+	uint32_t anon = vt_anon_of_area(x);
+	if (x->boundary == VT_BOUNDARY_MERGED)
+		vt_extent_prev(x)->anon = x->anon = anon;
+	vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
+	return 0;
+}
+
+/*
+ * The kernel holds the range as one area and not as the calls say: what maps does not show of it is
+ * not known any more. A userfaultfd that was closed is the likeliest reason.
+ */
+int vt_apply_unseen_area(struct vt_apply *a)
+{
+	struct vt_model *m = a->m;
+	uint64_t lo = a->ev->a[0], hi = lo + vt_page_up(a->ev->a[1]);
+	struct vt_extent *x = vt_model_find(m, lo), *prev = NULL;
+	a->fx->lo = lo;
+	a->fx->hi = hi;
+	if (!x || hi <= lo || vt_hole_in(m, lo, hi) < hi)
+		return 0;
+	if (begin_area(m, lo) || begin_area(m, hi))
+		return -ENOMEM;
+	uint32_t identity = vt_identity_new(m) | VT_ID_HIDDEN_FLAGS;
+	uint32_t flags = vt_model_find(m, lo)->flags & ~VT_VM_UFFD;
+	for (x = vt_model_find(m, lo); x && x->start < hi; prev = x, x = vt_extent_next(x)) {
+		if (prev && vt_is_anonymous(m, x) &&
+		    prev->pgoff + vt_extent_pages(prev) != x->pgoff)
+			identity |= VT_ID_PGOFF_ANY;
+	}
+	prev = NULL;
+	for (x = vt_model_find(m, lo); x && x->start < hi; prev = x, x = vt_extent_next(x)) {
+		vt_uncharge(m, x, vt_extent_pages(x));
+		x->flags = flags;
+		x->identity = identity;
+		x->uffd = 0;
+		vt_charge(m, x, vt_extent_pages(x));
+		if (prev)
+			vt_join(a, x, VT_BOUNDARY_MERGED);
+	}
+	return 0;
+}
+
 static bool in_flux(const struct vt_range *flux, size_t n, uint64_t addr)
 {
 	for (size_t i = 0; i < n; i++)

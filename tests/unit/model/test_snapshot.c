@@ -116,6 +116,39 @@ static void an_unseen_mapping_tells_what_it_replaced(void **state)
 	assert_int_equal(vt_model_find(&s->m, addr(1))->birth, 9);
 }
 
+static void unseen_area(struct stage *s, unsigned page, unsigned n)
+{
+	struct vt_event ev = { .seq = 9,
+			       .kind = VT_UNSEEN_AREA,
+			       .a = { addr(page), n * VT_PAGE_SIZE } };
+	assert_int_equal(vt_model_apply(&s->m, &ev, &s->fx), 0);
+}
+
+static void an_area_that_no_call_made_is_one_from_then_on(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, NONE);
+	assert_int_equal(madvise((void *)addr(2), 2 * VT_PAGE_SIZE, MADV_DONTFORK), 0);
+	unseen_area(s, 2, 2);
+	shows(s, "--|--|--");
+	assert_int_equal(s->fate_pages[VT_PIECE_LOST], 0);
+	protect(s, 0, 6, R);
+	shows(s, "rr?rr?rr"); /* whatever was changed may have been changed back */
+}
+
+static void areas_that_became_one_without_a_call_are_one(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, NONE);
+	advise(s, 2, 2, MADV_DONTFORK);
+	shows(s, "--|--|--");
+	assert_int_equal(madvise((void *)addr(2), 2 * VT_PAGE_SIZE, MADV_DOFORK), 0);
+	unseen_area(s, 0, 6);
+	shows(s, "------");
+	protect(s, 0, 6, R);
+	shows(s, "rrrrrr");
+}
+
 static void an_unseen_unmapping_takes_away(void **state)
 {
 	struct stage *s = *state;
@@ -307,6 +340,8 @@ int main(void)
 		T(what_maps_does_not_show_leaves_doubt),
 		T(the_heap_is_known_well_enough_to_grow_without_doubt),
 		T(an_unseen_mapping_tells_what_it_replaced),
+		T(an_area_that_no_call_made_is_one_from_then_on),
+		T(areas_that_became_one_without_a_call_are_one),
 		T(an_unseen_unmapping_takes_away),
 		T(a_grown_stack_is_one_area_of_two_births),
 		T(settling_answers_what_was_open),
