@@ -4,11 +4,13 @@
  * SPDX-License-Identifier: MIT
  */
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
 #include "options.h"
 #include "placement_print.h"
+#include "process_tree.h"
 #include "report_data.h"
 #include "units.h"
 
@@ -18,7 +20,8 @@
 static int print_help(void)
 {
 	printf(
-	    "Usage: vmtrail report TRACE [options]\n\n"
+	    "Usage: vmtrail report TRACE [options]\n"
+	    "       vmtrail report DIRECTORY [--format=FMT]\n\n"
 	    "Sum a trace up: calls, the address space and its peaks, the call sites that made it,\n"
 	    "what no call explains, and whether the replay equals the kernel's own view.\n\n"
 	    "  --top=N        rows of each table of call sites (default %d)\n"
@@ -29,6 +32,25 @@ static int print_help(void)
 	    "  --help         show this help\n",
 	    DEFAULT_TOP);
 	return fflush(stdout) == 0 ? VT_EXIT_OK : VT_EXIT_BAD;
+}
+
+/* The processes of one run. Damaged traces are listed with the others, and make the status. */
+static int report_directory(const char *path, bool json)
+{
+	struct vt_process_tree tree;
+	char *error = NULL;
+	int status = VT_EXIT_OK;
+	if (!vt_process_tree_read(&tree, path, &error))
+		status = vt_complain("%s", error);
+	else if (json)
+		vt_process_tree_print_json(stdout, &tree);
+	else
+		vt_process_tree_print(stdout, &tree);
+	if (tree.damaged)
+		status = vt_complain("%s: %zu of %zu traces damaged", path, tree.damaged, tree.n);
+	free(error);
+	vt_process_tree_free(&tree);
+	return vt_flush(status);
 }
 
 int vt_cmd_report(int argc, char **argv)
@@ -64,6 +86,12 @@ int vt_cmd_report(int argc, char **argv)
 		default:
 			return VT_EXIT_BAD;
 		}
+	}
+	if (optind + 1 == argc && vt_is_directory(argv[optind])) {
+		if (capture || placement)
+			return vt_complain("%s: one trace at a time for --%s", argv[optind],
+					   capture ? "capture" : "placement");
+		return report_directory(argv[optind], json);
 	}
 	struct vt_trace *t = vt_open_operand(argc, argv);
 	if (!t)

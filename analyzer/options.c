@@ -57,12 +57,17 @@ struct vt_trace *vt_open_operand(int argc, char **argv)
 	return t;
 }
 
+int vt_flush(int status)
+{
+	if (fflush(stdout) || ferror(stdout))
+		status = vt_complain("standard output: %s", strerror(errno));
+	return status;
+}
+
 int vt_close_operand(struct vt_trace *t, int status)
 {
 	if (t->damage)
 		status = vt_complain("%s", t->damage);
 	vt_trace_close(t);
-	if (fflush(stdout) || ferror(stdout))
-		status = vt_complain("standard output: %s", strerror(errno));
-	return status;
+	return vt_flush(status);
 }

@@ -28,4 +28,7 @@ struct vt_trace *vt_open_operand(int argc, char **argv);
  */
 int vt_close_operand(struct vt_trace *t, int status);
 
+/* The end of a subcommand's output: status, or VT_EXIT_BAD after a complaint. */
+int vt_flush(int status);
+
 #endif

@@ -136,6 +136,9 @@ int vt_trace_seal(const char *path, char **error);
 /* What a path, and a device as maps shows it, say of the kind of file. */
 enum vt_file_kind vt_guess_file_kind(uint64_t dev, const char *path, bool shared);
 
+/* Whether a process still records into the trace. */
+bool vt_trace_is_recording(const struct vt_trace *t);
+
 /* A value of META (or END), NULL if absent; the number in it, or fallback. */
 const char *vt_trace_meta(const struct vt_trace *t, const char *key);
 uint64_t vt_trace_meta_u64(const struct vt_trace *t, const char *key, uint64_t fallback);

@@ -45,6 +45,12 @@ static bool maps_file(uint32_t pid, ino_t inode)
 	return found;
 }
 
+bool vt_trace_is_recording(const struct vt_trace *t)
+{
+	struct stat st;
+	return t->header.live_off && stat(t->path, &st) == 0 && maps_file(t->header.pid, st.st_ino);
+}
+
 static void put_end(struct vt_writer *w, uint64_t lost)
 {
 	char text[128];
