@@ -23,6 +23,7 @@ int vt_cmd_maps(int argc, char **argv);
 int vt_cmd_report(int argc, char **argv);
 int vt_cmd_verify(int argc, char **argv);
 int vt_cmd_reuse(int argc, char **argv);
+int vt_cmd_merges(int argc, char **argv);
 int vt_cmd_whatif(int argc, char **argv);
 int vt_cmd_why(int argc, char **argv);
 int vt_cmd_snapshot(int argc, char **argv);

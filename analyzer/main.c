@@ -23,6 +23,7 @@ static const struct vt_command {
 	{ "verify", vt_cmd_verify, "TRACE", "compare the replay with the kernel's own view" },
 	{ "reuse", vt_cmd_reuse, "TRACE", "find memory taken from its owner" },
 	{ "why", vt_cmd_why, "TRACE ADDR", "tell the life of one address" },
+	{ "merges", vt_cmd_merges, "TRACE", "tell which VMAs merge, and why others do not" },
 	{ "whatif", vt_cmd_whatif, "TRACE OPTIONS", "tell what would fail under other limits" },
 	{ "snapshot", vt_cmd_snapshot, "TRACE", "ask a running recorder for a snapshot" },
 	{ "seal", vt_cmd_seal, "TRACE...", "close the traces of killed processes" },
