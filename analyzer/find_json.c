@@ -76,6 +76,8 @@ struct json_object *vt_find_json(const struct vt_find *f, const struct vt_story 
 	vt_find_proof_text(f, s, n, buf, sizeof(buf));
 	vt_json_text(o, "proof", *buf ? buf : NULL);
 	vt_json_u64(o, "proof_seq", n->proof_seq);
+	vt_json_bool(o, "overlap", n->overlap);
+	vt_json_u64(o, "opened", n->opened);
 	vt_json_u64(o, "alike", n->alike);
 	vt_find_placement(s, n, s->bottomup, buf, sizeof(buf));
 	vt_json_text(o, "placement", *buf ? buf : NULL);

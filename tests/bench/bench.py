@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """What recording costs, beside what other tools cost, measured in one run on one machine.
 
-  bench.py [--runs N] [--quick] [loop] [bytes] [start] [programs]
+  bench.py [--runs N] [--quick] [loop] [bytes] [start] [programs] [findings]
 
 loop      nanoseconds a call of mmap, mprotect, madvise, munmap at a call depth of 12, by the
           program's own clock, and the ratio to native
 bytes     bytes of trace an event, for a Node program
 start     milliseconds that a process takes longer to start and end
 programs  wall time of whole programs, and the ratio to native
+findings  events a second of a trace of ten million, replayed and searched for findings, and memory
 
 Every number is the median of runs that take turns, so that what disturbs the machine disturbs all
 alike. A tool that is not there, or may not trace here, is skipped with a word.
@@ -28,6 +29,7 @@ VMTRAIL = os.environ.get("TEST_VMTRAIL", "vmtrail")
 LIBRARY = os.environ.get("TEST_LIBRARY", "libvmtrail.so")
 PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", "."))
 REAL = pathlib.Path(__file__).resolve().parent.parent / "e2e" / "real"
+MAKE_LOAD = os.environ.get("TEST_MAKE_LOAD", "make_load")
 PYTHON = sys.executable
 
 
@@ -135,8 +137,34 @@ def bench_programs(bench, _quick):
         print(f"  {name:12}{native:9.3f}s{recorded:9.3f}s{recorded / native:9.3f}")
 
 
+def cost(argv):
+    """(seconds of processor time in user mode, kilobytes at most) of one run."""
+    pid = os.fork()
+    if not pid:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.execv(argv[0], [str(a) for a in argv])
+    _, status, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise RuntimeError(f"{argv}: exit status {os.waitstatus_to_exitcode(status)}")
+    return used.ru_utime, used.ru_maxrss
+
+
+def bench_findings(bench, quick):
+    events = 1000000 if quick else 10000000
+    print(f"findings: {events} events of 16 threads")
+    print(f"  {'live':>8}{'replay':>12}{'findings':>12}  million events a second")
+    for live in (1000, 65000):
+        trace = bench.dir / "load.vmt"
+        subprocess.run([MAKE_LOAD, trace, str(events), str(live)], check=True)
+        runs = [(cost([VMTRAIL, "verify", trace]), cost([VMTRAIL, "reuse", trace]))
+                for _ in range(bench.runs)]
+        replay, findings = (statistics.median(events / 1e6 / r[i][0] for r in runs) for i in (0, 1))
+        print(f"  {live:8}{replay:12.2f}{findings:12.2f}  {max(r[1][1] for r in runs) // 1024} MiB")
+        bench.clean()
+
+
 PARTS = {"loop": bench_loop, "bytes": bench_bytes, "start": bench_start,
-         "programs": bench_programs}
+         "programs": bench_programs, "findings": bench_findings}
 
 
 def main():

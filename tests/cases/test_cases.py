@@ -9,9 +9,9 @@ import shutil
 import unittest
 
 from harness import PYTHON, TraceTest, environment, main, program, run
+from schema import REUSE, complaints
 
 CASES = pathlib.Path(os.environ.get("TEST_CASES", "."))
-FIELDS = {"kind", "severity", "seq", "addr", "length", "tid", "stack", "victims", "history"}
 MIB = 1 << 20
 
 
@@ -24,7 +24,7 @@ class Cases(TraceTest):
         text = trace.command("reuse")
         self.assertEqual(text.returncode, status)
         for finding in found:
-            self.assertLessEqual(FIELDS, finding.keys())
+            self.assertEqual(complaints(finding, REUSE), [])
             self.assertIn(f"{finding['kind']}   #{finding['seq']}  ", text.stdout)
         return found
 
