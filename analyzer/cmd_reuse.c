@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "find_story.h"
 #include "options.h"
+#include "suppress.h"
 
 static int print_help(void)
 {
@@ -20,6 +21,10 @@ static int print_help(void)
 	       "                    error\n"
 	       "  --stacks          show the frames of each call\n"
 	       "  --history=N       remember what died up to N events back (default 0: all)\n"
+	       "  --suppressions=FILE\n"
+	       "                    leave out what the rules in FILE name; can be given again\n"
+	       "  --gen-suppressions\n"
+	       "                    print a rule for each finding instead of the findings\n"
 	       "  --format=FMT      text (default) or json\n"
 	       "  --help            show this help\n\n"
 	       "Exit status 1 if there is an error or a warning, printed or not.\n");
@@ -39,8 +44,23 @@ static bool parse_severity(const char *s, enum vt_severity *severity)
 struct wishes {
 	enum vt_severity least;
 	uint64_t history;
-	bool json, stacks;
+	bool json, stacks, help;
+	bool rules; /* print rules instead of findings */
+	struct vt_suppressions *quiet;
 };
+
+static size_t print(const struct wishes *w, struct vt_find *f, const struct vt_story *story,
+		    const struct vt_trace *t)
+{
+	size_t suppressed = vt_suppress(w->quiet, f, story);
+	if (w->rules)
+		return vt_suppressions_print(stdout, f, story, w->least);
+	size_t serious =
+	    (w->json ? vt_find_print_json : vt_find_print)(stdout, f, story, t, w->least);
+	if (suppressed && !w->json)
+		printf("suppressed %zu\n", suppressed);
+	return serious;
+}
 
 static int find(struct vt_trace *t, const struct wishes *w)
 {
@@ -52,8 +72,7 @@ static int find(struct vt_trace *t, const struct wishes *w)
 	if (!error && f->n)
 		error = vt_story_collect(&story, f, t);
 	if (!error)
-		serious =
-		    (w->json ? vt_find_print_json : vt_find_print)(stdout, f, &story, t, w->least);
+		serious = print(w, f, &story, t);
 	vt_story_free(&story);
 	vt_find_free(f);
 	free(f);
@@ -62,45 +81,70 @@ static int find(struct vt_trace *t, const struct wishes *w)
 	return serious ? VT_EXIT_FOUND : VT_EXIT_OK;
 }
 
-int vt_cmd_reuse(int argc, char **argv)
+static bool read_options(int argc, char **argv, struct wishes *w)
 {
 	static const struct option options[] = {
 		{ "severity", required_argument, NULL, 's' },
 		{ "stacks", no_argument, NULL, 'S' },
 		{ "history", required_argument, NULL, 'H' },
+		{ "suppressions", required_argument, NULL, 'q' },
+		{ "gen-suppressions", no_argument, NULL, 'g' },
 		{ "format", required_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct wishes w = { .least = VT_SEVERITY_INFO };
+	char *error = NULL;
 
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		switch (c) {
 		case 's':
-			if (!parse_severity(optarg, &w.least))
-				return vt_complain("--severity=%s: expected info, warning or error",
-						   optarg);
-			break;
+			if (parse_severity(optarg, &w->least))
+				break;
+			vt_complain("--severity=%s: expected info, warning or error", optarg);
+			return false;
 		case 'S':
-			w.stacks = true;
+			w->stacks = true;
 			break;
 		case 'H':
-			if (!vt_parse_u64(optarg, &w.history))
-				return vt_complain("--history=%s: expected a number of events",
-						   optarg);
+			if (vt_parse_u64(optarg, &w->history))
+				break;
+			vt_complain("--history=%s: expected a number of events", optarg);
+			return false;
+		case 'q':
+			if (vt_suppressions_read(&w->quiet, optarg, &error))
+				break;
+			vt_complain("%s", error);
+			free(error);
+			return false;
+		case 'g':
+			w->rules = true;
 			break;
 		case 'f':
-			if (!vt_parse_format(optarg, &w.json))
-				return VT_EXIT_BAD;
+			if (!vt_parse_format(optarg, &w->json))
+				return false;
 			break;
 		case 'h':
-			return print_help();
+			w->help = true;
+			return true;
 		default:
-			return VT_EXIT_BAD;
+			return false;
 		}
 	}
-	struct vt_trace *t = vt_open_operand(argc, argv);
-	if (!t)
-		return VT_EXIT_BAD;
-	return vt_close_operand(t, find(t, &w));
+	return true;
+}
+
+int vt_cmd_reuse(int argc, char **argv)
+{
+	struct wishes w = { .least = VT_SEVERITY_INFO };
+	int status = VT_EXIT_BAD;
+
+	if (read_options(argc, argv, &w)) {
+		struct vt_trace *t = w.help ? NULL : vt_open_operand(argc, argv);
+		if (w.help)
+			status = print_help();
+		else if (t)
+			status = vt_close_operand(t, find(t, &w));
+	}
+	vt_suppressions_free(w.quiet);
+	return status;
 }
