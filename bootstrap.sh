@@ -22,7 +22,6 @@ libc6-dev       file:/usr/include/stdio.h
 meson           command:meson
 ninja-build     command:ninja
 pkg-config      command:pkg-config
-libunwind-dev   module:libunwind
 libzstd-dev     module:libzstd
 uthash-dev      file:/usr/include/uthash.h
 libdw-dev       module:libdw

@@ -11,6 +11,7 @@
 
 #include <linux/personality.h>
 #include <sys/mman.h>
+#include <vmtrail/abi.h>
 
 #include "alloc.h"
 

@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include "walk.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/shm.h>
@@ -304,6 +305,8 @@ static long taking(struct vt_pending *p, const struct call *c)
 	uint64_t end = vt_tick();
 	if (vt_unlikely(vt_is_error(ret)))
 		keep_spare(p);
+	else if (p->file && p->kind == VT_MMAP && (p->a[2] & PROT_EXEC))
+		vt_walk_forget();
 	commit(p, 0, ret, seen, end);
 	return ret;
 }

@@ -17,7 +17,7 @@
 
 #if defined(__x86_64__)
 
-#include "unwinder.h"
+#include "walk.h"
 #include <signal.h>
 #include <ucontext.h>
 
@@ -46,7 +46,7 @@ static struct {
 	volatile int stage;
 	void *again[5];
 	void *pc[VT_MAX_STACK + 8];
-	volatile int n;
+	int n;
 } faults;
 
 struct fault {
@@ -145,38 +145,6 @@ long vt_sigaction(uint8_t how, long sig, long new, long old, long size)
 	return r.ret;
 }
 
-/* The innermost frames of what was interrupted. */
-static void unwind(const ucontext_t *context)
-{
-	unw_cursor_t cursor;
-	ucontext_t at = *context;
-	int max = (int)vt.options.stack_depth;
-	faults.pc[0] = (void *)context->uc_mcontext.gregs[REG_RIP];
-	faults.n = 1;
-	if (!max || !vt_unwinder.init_local2 ||
-	    vt_unwinder.init_local2(&cursor, &at, UNW_INIT_SIGNAL_FRAME) < 0)
-		return;
-	bool first = true;
-	while (faults.n < max) {
-		unw_word_t ip = 0;
-		if (vt_unwinder.step(&cursor) <= 0) {
-			/* A jump to nowhere: its caller's address is the last thing pushed. */
-			if (!first)
-				return;
-			at.uc_mcontext.gregs[REG_RIP] =
-			    *(const greg_t *)at.uc_mcontext.gregs[REG_RSP];
-			at.uc_mcontext.gregs[REG_RSP] += 8;
-			if (vt_unwinder.init_local2(&cursor, &at, 0) < 0)
-				return;
-		}
-		first = false;
-		if (vt_unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
-			return;
-		faults.pc[faults.n] = (void *)ip;
-		faults.n++;
-	}
-}
-
 static void enter(const struct fault *f)
 {
 	int code = f->info->si_code;
@@ -201,7 +169,7 @@ static __attribute__((noinline)) void record(void *arg)
 	__builtin_setjmp(faults.again);
 	if (faults.stage < UNWINDING) {
 		faults.stage = UNWINDING;
-		unwind(f->context);
+		faults.n = vt_walk_from(f->context, faults.pc, (int)vt.options.stack_depth);
 	}
 	if (faults.stage < ENTERING) {
 		faults.stage = ENTERING;

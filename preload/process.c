@@ -3,8 +3,8 @@
  *
  * Runs inside the traced process. The constructor runs after those of the libraries that the
  * program is linked with and before the program's own. It must not be the first of all (-z
- * initfirst): loading the unwinder initialises libc, which has to happen by the loader's own hand,
- * with the program's arguments and environment.
+ * initfirst): what it calls of libc has to find it initialised, with the program's arguments and
+ * environment.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -50,10 +50,8 @@ struct vt_thread {
 	bool name_stale;            /* the thread's name may have changed */
 	uint8_t flags;              /* VT_EV_SHARED_VM: no thread of the process */
 	uint8_t borrowed;           /* other tasks may run on this thread pointer, see task.c */
-	void *unwind_frame;         /* frame that is inside the unwinder; NULL: none, see stack.c */
 	struct vt_range home;       /* the stack that is the thread's for life; empty: not known */
 	uint8_t home_tries;         /* how often it was sought */
-	struct vt_range alternate;  /* its alternate stack, if set by libc's function */
 	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));

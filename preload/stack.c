@@ -1,29 +1,18 @@
 /*
  * stack.c - call stacks: taking them, and keeping each one once.
  *
- * Runs inside the traced process, before the system call, without the recorder lock: the unwinder
- * takes the loader's lock when it meets code it has not seen, and whoever holds that may be waiting
- * for us. A known stack is found in a lock-free cache; only a new one takes the recorder lock.
- *
- * A handler that interrupts the unwinder must not enter unw_backtrace again (its per-thread cache
- * is not re-entrant): it uses the step-by-step interface, which blocks signals where it must. That
- * one is slow; so when the interrupted frame turns out to be gone, the fast one is used again.
+ * Runs inside the traced process, before the system call, without the recorder lock. A known stack
+ * is found in a lock-free cache; only a new one takes the recorder lock.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "hash.h"
-#include "unwinder.h"
+#include "walk.h"
 #include <signal.h>
 #include <sys/resource.h>
 
-/*
- * Frames taken when a handler has interrupted the unwinder. A step costs about a microsecond there;
- * a handler that must keep up with a 10 kHz timer cannot wait for 64 of them.
- */
-#define NESTED_DEPTH 12
-#define ROOM         16384 /* bytes of stack; the unwinder takes up to 8 KiB */
-#define HOME_TRIES   4
-#define REFERENCES   16 /* stacks written last whose outer frames a new one may share */
+#define HOME_TRIES 4
+#define REFERENCES 16 /* stacks written last whose outer frames a new one may share */
 
 struct vt_stack_entry {
 	UT_hash_handle hh;
@@ -84,55 +73,25 @@ void vt_stack_home(void *thread)
 	}
 }
 
-/*
- * Whether the stack we are on has room for the unwinder. On one that may be small, or whose size is
- * not known, it runs on a stack of ours, with signals blocked.
- */
-static inline bool roomy(void)
-{
-	const struct vt_thread *t = &vt_self;
-	uint64_t here = (uint64_t)__builtin_frame_address(0);
-	if (vt_unlikely(here - t->alternate.lo < t->alternate.hi - t->alternate.lo))
-		return false;
-	return here - t->home.lo < t->home.hi - t->home.lo && here - t->home.lo >= ROOM;
-}
+/* A stack as it was taken: pc[skip] is the innermost frame that is not ours. */
+struct taking {
+	void *pc[VT_MAX_STACK + 8];
+	int depth, n, skip;
+	uint64_t hash;
+	uint32_t id;
+};
 
-static int unwind_by_steps(void **pc, int max)
-{
-	unw_context_t context;
-	unw_cursor_t cursor;
-	int n = 0;
-	vt_unwinder_here(&context);
-	if (vt_unwinder.init_local(&cursor, &context) < 0)
-		return 0;
-	do {
-		unw_word_t ip = 0;
-		if (vt_unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
-			break;
-		pc[n++] = (void *)ip;
-	} while (n < max && vt_unwinder.step(&cursor) > 0);
-	return n;
-}
-
-/* Load the unwinder, while the process still has one thread. Without it stacks stay empty. */
+/* While the process still has one thread. */
 void vt_stack_init(void)
 {
 	if (!vt.options.stack_depth)
 		return;
-	if (!vt_unwinder_load()) {
-		vt.options.stack_depth = 0;
+	vt_loaded_init();
+	if (!vt_walk_init())
 		vt_note("stacks", "none: libunwind could not be loaded");
-		return;
-	}
 	vt.stack_cache = vt_arena_alloc(VT_CACHE_SLOTS * sizeof(struct vt_cache_slot));
 	if (!vt.stack_cache)
 		vt.options.stack_depth = 0;
-	/* The first use allocates what the unwinder needs for ever. */
-	void *warm[8];
-	if (vt_unwinder.backtrace)
-		vt_unwinder.backtrace(warm, 8);
-	else
-		unwind_by_steps(warm, 8);
 }
 
 /* Begin the table anew. Under the lock. */
@@ -224,14 +183,6 @@ static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
 	return e;
 }
 
-/* A stack as it was taken: pc[skip] is the innermost frame that is not ours. */
-struct taking {
-	void *pc[VT_MAX_STACK + 8];
-	int depth, n, skip;
-	uint64_t hash;
-	uint32_t id;
-};
-
 static void intern(void *arg)
 {
 	struct taking *k = arg;
@@ -248,46 +199,15 @@ static void intern(void *arg)
 	k->id = e ? e->id : 0;
 }
 
-static void unwind(void *arg)
-{
-	struct taking *k = arg;
-	k->n = vt_unwinder.backtrace ? vt_unwinder.backtrace(k->pc, k->depth + 4)
-				     : unwind_by_steps(k->pc, k->depth + 4);
-}
-
-static void unwind_nested(void *arg)
-{
-	struct taking *k = arg;
-	k->n = unwind_by_steps(k->pc, k->depth < NESTED_DEPTH ? k->depth + 4 : NESTED_DEPTH + 4);
-}
-
-/* The stack is small, or not known: perhaps only because the drain could not get that far yet. */
-static __attribute__((noinline)) void take_elsewhere(void (*how)(void *), struct taking *k)
-{
-	struct vt_thread *t = vt_me();
-	if (!t->home.hi && t->home_tries < HOME_TRIES) {
-		t->home_tries++;
-		vt_locked(vt_stack_home, t);
-	}
-	vt_unwinding(how, k);
-}
-
 static void take(struct taking *k)
 {
 	struct vt_thread *t = vt_me();
-	void (*how)(void *) = unwind;
-	/* The unwinder's own cache belongs to the thread pointer. */
-	bool shared = t->borrowed & VT_BORROWED_FOR_EVER;
-	if (vt_unlikely(shared) || (vt_unlikely(t->unwind_frame) && !vt_abandoned(t->unwind_frame)))
-		how = unwind_nested;
-	else
-		t->unwind_frame = __builtin_frame_address(0);
-	if (vt_likely(roomy()))
-		how(k);
-	else
-		take_elsewhere(how, k);
-	if (how == unwind)
-		t->unwind_frame = NULL;
+	if (vt_unlikely(!t->home.hi) && t->home_tries < HOME_TRIES) {
+		/* Perhaps the drain had not got that far yet. */
+		t->home_tries++;
+		vt_locked(vt_stack_home, t);
+	}
+	k->n = vt_walk(k->pc, k->depth + 4);
 }
 
 /* The id of the stack that stands in k. */

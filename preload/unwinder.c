@@ -1,25 +1,27 @@
 /*
- * unwinder.c - libunwind, loaded privately and rewired.
+ * unwinder.c - call stacks by libunwind, loaded privately and rewired. Not for x86-64, see walk.c.
  *
  * Runs inside the traced process. Loaded with RTLD_LOCAL: linked in, its _Unwind_* symbols would
  * stand before libgcc's in the program's scope and take over its exceptions.
  *
  * What libunwind imports is replaced where it would disturb the program: it probes memory through a
  * pipe (two descriptors that the program could meet), maps memory through the wrapped functions,
- * has lazily allocated thread-local storage, and finds modules by dl_iterate_phdr, which takes the
- * loader's lock - a thread that holds that lock may be waiting for a lock that our caller holds.
- * The replacements probe by a system call that only reads, map memory as the recorder's own, use
- * thread-local storage that is there from a thread's start, and ask the loader's lock-free table.
+ * and finds modules by dl_iterate_phdr, which takes the loader's lock - a thread that holds that
+ * lock may be waiting for a lock that our caller holds. The replacements probe by a system call
+ * that only reads, map memory as the recorder's own, and ask the loader's lock-free table. Its fast
+ * way, unw_backtrace, is not used: it takes 512 KiB a thread and cannot be entered twice.
  * Locks and copying are ours too: a sanitizer intercepts libc's, and may have finished with a
  * thread whose exit still runs through here.
  *
  * SPDX-License-Identifier: MIT
  */
 #define UNW_LOCAL_ONLY
-#include "unwinder.h"
+#include "recorder.h"
+#include "walk.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libunwind.h>
 #include <link.h>
 #include <linux/futex.h>
 #include <stdarg.h>
@@ -28,19 +30,11 @@
 #define STR2(x) #x
 #define STR(x)  STR2(x)
 
-struct vt_unwinder vt_unwinder;
-
-/*
- * Thread-local storage of the unwinder. The loader would allocate it by malloc at a thread's first
- * use, which may be inside that thread's malloc.
- */
-#define TLS_BYTES 64
-static __thread _Alignas(16) uint8_t tls[TLS_BYTES] __attribute__((tls_model("initial-exec")));
-
-static void *tls_address(const uint64_t *module_and_offset)
-{
-	return tls + module_and_offset[1];
-}
+static struct {
+	int (*init_local)(unw_cursor_t *, unw_context_t *);
+	int (*step)(unw_cursor_t *);
+	int (*get_reg)(unw_cursor_t *, unw_regnum_t, unw_word_t *);
+} unwinder;
 
 static int no_open(const char *path, int flags, ...)
 {
@@ -211,7 +205,6 @@ static const struct {
 	{ "fstat", no_stat },
 	{ "malloc", no_malloc },
 	{ "free", no_free },
-	{ "__tls_get_addr", tls_address },
 	{ "pthread_mutex_init", own_mutex_init },
 	{ "pthread_mutex_lock", own_mutex_lock },
 	{ "pthread_mutex_unlock", own_mutex_unlock },
@@ -232,9 +225,6 @@ static uint64_t dynamic(const struct link_map *m, int64_t tag)
 	return 0;
 }
 
-/* Whether the library asked for its thread-local storage by a function that we replaced. */
-static bool tls_rewired;
-
 /* Point the library's imports of these names at the replacements; all of them, or say no. */
 static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint64_t size)
 {
@@ -250,36 +240,15 @@ static bool rewire_table(const struct link_map *m, int fd, uint64_t table, uint6
 				continue;
 			if (vt_sys4(SYS_pwrite64, fd, &to, sizeof(to), slot) != sizeof(to))
 				return false;
-			tls_rewired |= to == tls_address;
 		}
 	}
 	return true;
 }
 
-/*
- * 1: the library has thread-local storage; -1: more than we can give it, or initialised; 0: none.
- */
-static int find_tls(struct dl_phdr_info *info, size_t size, void *map)
-{
-	(void)size;
-	if (info->dlpi_addr != ((struct link_map *)map)->l_addr)
-		return 0;
-	for (int i = 0; i < info->dlpi_phnum; i++)
-		if (info->dlpi_phdr[i].p_type == PT_TLS)
-			return info->dlpi_phdr[i].p_memsz > TLS_BYTES || info->dlpi_phdr[i].p_filesz
-				   ? -1
-				   : 1;
-	return 0;
-}
-
-/* Afterwards *tls_foreign tells whether it may still allocate thread-local storage by malloc. */
-static bool rewire(void *lib, bool *tls_foreign)
+static bool rewire(void *lib)
 {
 	struct link_map *m = NULL;
 	if (dlinfo(lib, RTLD_DI_LINKMAP, &m) || !m)
-		return false;
-	int tls_found = dl_iterate_phdr(find_tls, m);
-	if (tls_found < 0)
 		return false;
 	long fd = vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
@@ -287,34 +256,62 @@ static bool rewire(void *lib, bool *tls_foreign)
 	bool ok = rewire_table(m, (int)fd, dynamic(m, DT_JMPREL), dynamic(m, DT_PLTRELSZ)) &&
 		  rewire_table(m, (int)fd, dynamic(m, DT_RELA), dynamic(m, DT_RELASZ));
 	vt_sys1(SYS_close, fd);
-	*tls_foreign = tls_found && !tls_rewired;
 	return ok;
 }
 
-/* Load and rewire. While the process has one thread. False: no stacks are to be had. */
-bool vt_unwinder_load(void)
+/* Load and rewire. */
+static bool load(void)
 {
-	struct vt_unwinder *u = &vt_unwinder;
 	/* Bound now: a lazily bound import would be looked up at its first use. */
 	void *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-	bool tls_foreign = false;
-	if (!lib || !rewire(lib, &tls_foreign))
+	if (!lib || !rewire(lib))
 		return false;
-	vt_loaded_init();
-	/* Its cache is thread-local; steps need none. */
-	if (!tls_foreign)
-		u->backtrace = (int (*)(void **, int))dlsym(lib, "unw_backtrace");
-#if defined(__x86_64__)
-	u->getcontext = (int (*)(unw_context_t *))dlsym(lib, STR(UNW_ARCH_OBJ(getcontext)));
-	if (!u->getcontext)
-		return false;
-#endif
-	u->init_local =
-	    (int (*)(unw_cursor_t *, unw_context_t *))dlsym(lib, STR(UNW_OBJ(init_local)));
-	u->init_local2 =
-	    (int (*)(unw_cursor_t *, unw_context_t *, int))dlsym(lib, STR(UNW_OBJ(init_local2)));
-	u->step = (int (*)(unw_cursor_t *))dlsym(lib, STR(UNW_OBJ(step)));
-	u->get_reg =
-	    (int (*)(unw_cursor_t *, unw_regnum_t, unw_word_t *))dlsym(lib, STR(UNW_OBJ(get_reg)));
-	return u->init_local && u->step && u->get_reg;
+	*(void **)&unwinder.init_local = dlsym(lib, STR(UNW_OBJ(init_local)));
+	*(void **)&unwinder.step = dlsym(lib, STR(UNW_OBJ(step)));
+	*(void **)&unwinder.get_reg = dlsym(lib, STR(UNW_OBJ(get_reg)));
+	return unwinder.init_local && unwinder.step && unwinder.get_reg;
+}
+
+struct walk {
+	void **pc;
+	int max, n;
+};
+
+static void walk(void *arg)
+{
+	struct walk *w = arg;
+	unw_context_t context;
+	unw_cursor_t cursor;
+	unw_getcontext(&context);
+	if (unwinder.init_local(&cursor, &context) < 0)
+		return;
+	do {
+		unw_word_t ip = 0;
+		if (unwinder.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || !ip)
+			break;
+		w->pc[w->n++] = (void *)ip;
+	} while (w->n < w->max && unwinder.step(&cursor) > 0);
+}
+
+static bool loaded;
+
+bool vt_walk_init(void)
+{
+	void *warm[8];
+	loaded = load();
+	/* The first use allocates what the unwinder needs for ever. */
+	vt_walk(warm, 8);
+	return loaded;
+}
+
+int vt_walk(void **pc, int max)
+{
+	struct walk w = { pc, max, 0 };
+	if (loaded)
+		vt_unwinding(walk, &w);
+	return w.n;
+}
+
+void vt_walk_forget(void)
+{
 }

@@ -236,18 +236,6 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	return (int)result(vt_ioctl(0, fd, (long)request, arg));
 }
 
-/* stack.c must know when it runs on an alternate stack. */
-EXPORT int sigaltstack(const stack_t *new, stack_t *old)
-{
-	long ret = vt_sys2(SYS_sigaltstack, new, old);
-	if (new && !ret) {
-		uint64_t lo = (uint64_t) new->ss_sp;
-		bool set = !(new->ss_flags &SS_DISABLE);
-		vt_self.alternate = (struct vt_range){ lo, set ? lo + new->ss_size : lo };
-	}
-	return (int)result(ret);
-}
-
 /*
  * libc's fork runs the program's handlers, so it must be called. Where the system call that it
  * makes is redirected, that is where the child is seen.

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: MIT
 """
 import ctypes.util
+import itertools
 import os
 import shutil
 import unittest
@@ -35,6 +36,21 @@ class Stacks(TraceTest):
                            ("code", MOST)):
             with self.subTest(name):
                 self.assertLessEqual(int(recorded[name]) - int(plain[name]), most)
+
+    def test_a_stack_is_what_the_compilers_own_unwinder_sees(self):
+        lines = self.record([program("frames")]).stdout.splitlines()
+        expected = {int(n): [int(pc, 16) for pc in pcs]
+                    for n, *pcs in (line.split() for line in lines)}
+        self.assertGreaterEqual(len(expected), 8)
+        seen = {}
+        for event in self.only_trace("frames").events("--stacks"):
+            length = event["args"][1] if event["call"] == "mmap" else 0
+            if length in expected:
+                # An inlined function is a frame of its own, at the same place.
+                places = [pc for pc, _ in itertools.groupby(f["pc"] for f in event["stack"])]
+                # The innermost is in the printing function itself.
+                seen[length] = [int(pc, 16) for pc in places[1:]]
+        self.assertEqual(seen, expected)
 
     def test_calls_from_small_stacks(self):
         for mode in ("thread", "signal", "fibre"):
