@@ -161,7 +161,7 @@ static void block(int sig)
 static void on_small_stack(void)
 {
 	size_t size = MINSIGSTKSZ + 4096;
-	stack_t stack = { .ss_sp = map_anywhere(4 * PAGE), .ss_size = size };
+	stack_t stack = { .ss_sp = map_anywhere(size), .ss_size = size };
 
 	CHECK(!sigaltstack(&stack, NULL));
 	handle(SIGUSR1, SIG_DFL);
