@@ -173,8 +173,15 @@ static int own_once(int *done, void (*fn)(void))
 	return 0;
 }
 
-static int own_sigprocmask(int how, const void *new, void *old)
+/*
+ * libunwind sets a mask that libc's sigfillset has filled, but for the two signals that libc keeps
+ * for itself: with that, a cancellation that we had blocked would come, under a lock.
+ */
+static int own_sigprocmask(int how, const uint64_t *new, void *old)
 {
+	const uint64_t all = ~0ull, kept = 3ull << 31; /* SIGCANCEL, SIGSETXID */
+	if (new && (*new | kept) == all)
+		new = &all;
 	return (int)vt_sys4(SYS_rt_sigprocmask, how, new, old, 8);
 }
 
