@@ -213,7 +213,7 @@ void vt_call_abandon(void)
 }
 
 /*
- * What another thread's pending call may be doing to the address space; kind VT_KIND_COUNT: not
+ * What a thread's pending call may be doing to the address space; kind VT_KIND_COUNT: not
  * known, because it is being written down, is over, or has another one nested in it. False when no
  * call is pending that began up to the given tick.
  */
@@ -239,15 +239,14 @@ static bool peek(const struct vt_pending *p, uint64_t before, struct vt_event *e
 }
 
 /*
- * The next pending record after the given one (NULL: the first) of another thread that is still in
- * a call it began before the given tick; e: what is known of the call. Under the lock.
+ * The next pending record after the given one (NULL: the first) of a thread that is still in a
+ * call it began before the given tick; e: what is known of the call. Under the lock.
  */
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e)
 {
-	const struct vt_pending *mine = vt_me()->pending;
 	for (const struct vt_pending *p = after ? after->next : vt.threads; p; p = p->next)
-		if (p != mine && peek(p, before, e))
+		if (peek(p, before, e))
 			return p;
 	return NULL;
 }

@@ -65,14 +65,19 @@ static bool add_slots(uint64_t ring_lo, uint64_t end_tick)
 	return known;
 }
 
-/* The calls that are in no slot yet. False when there are any; *named: all tell what they are. */
+/*
+ * The calls that are in no slot yet. False when there are any; *named: all tell what they are. The
+ * caller's own may be among them: the one that a handler has interrupted, or the one that found the
+ * ring full. It will not come back while we wait.
+ */
 static bool add_pending(uint64_t end_tick, bool *named)
 {
+	const struct vt_pending *mine = vt_me()->pending;
 	bool none = true;
 	struct vt_event e;
 	*named = true;
 	for (const struct vt_pending *p = NULL; (p = vt_call_under_way(p, end_tick, &e)) != NULL;) {
-		none = false;
+		none &= p == mine;
 		if (e.kind == VT_KIND_COUNT)
 			*named = false;
 		else
@@ -99,10 +104,10 @@ enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last
 		if (last)
 			f.n = 0;
 		bool known = add_slots(ring_lo, end_tick);
-		if (f.overflow || (!tries && !named && !last))
+		if (f.overflow || ((back || !tries) && !named && !last))
 			return VT_FLUX_UNKNOWN;
 		if (back && known)
-			return VT_FLUX_ALL_BACK;
+			return f.anywhere ? VT_FLUX_SOME_AWAY : VT_FLUX_ALL_BACK;
 		if (!tries)
 			return VT_FLUX_SOME_AWAY;
 		vt_sys2(SYS_nanosleep, &pause, 0);
