@@ -1,11 +1,12 @@
 """A program that maps and unmaps for ever, killed at random instants: no completed call is lost.
 
-Runs: TEST_KILLS (200). The seed of the instants is printed; TEST_SEED repeats them.
+Runs: TEST_KILLS (48). The seed of the instants is printed; TEST_SEED repeats them.
 
 SPDX-License-Identifier: MIT
 """
 import collections
 import os
+import pathlib
 import random
 import signal
 import struct
@@ -13,10 +14,20 @@ import time
 
 from harness import Trace, TraceTest, main, program, record_argv, start, wait_until
 
-KILLS = int(os.environ.get("TEST_KILLS", "200"))
+KILLS = int(os.environ.get("TEST_KILLS", "48"))
 PAGE = 4096
 PRIVATE_ANONYMOUS = 0x22
-VARIANTS = [(1, []), (1, ["--ring=256"]), (4, []), (4, ["--ring=256", "--stacks=no"])]
+# Arguments of the counter: threads, calls of each until it exits, mappings between two children.
+VARIANTS = [
+    ([8], []),
+    ([8], ["--ring=256"]),
+    ([8, 0, 50], []),
+    ([8, 0, 30], ["--ring=256", "--stacks=no"]),
+    ([1], ["--ring=256"]),
+    ([8, 400], []),
+    ([8], ["--snapshot-every=200"]),
+    ([1, 60, 10], []),
+]
 
 
 def counted_calls(path):
@@ -45,19 +56,32 @@ def loop_calls(events):
     return calls
 
 
+def group_lives(pgid):
+    """Whether a killed group still has a member that runs; zombies may wait for their reaper."""
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(group) == pgid and state not in "ZX":
+            return True
+    return False
+
+
 def expected_call(n):
     return ("munmap" if n % 2 else "mmap", 1 + n // 2 % 100)
 
 
 class Kill(TraceTest):
-    def kill_once(self, number, threads, options, delay):
+    def kill_once(self, number, args, options, delay):
         """Record the counter, kill it after delay seconds, and compare; the calls counted."""
         counts, output = self.dir / f"counts.{number}", self.traces_dir / f"{number}.vmt"
-        argv = record_argv(output, [program("counter"), counts, threads], *options)
+        argv = record_argv(output, [program("counter"), counts, *args], *options)
         process = start(argv, start_new_session=True)
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        wait_until(lambda: not group_lives(process.pid))
         counted = counted_calls(counts)
         if not output.exists():
             self.assertEqual(sum(counted.values()), 0, "calls were counted, but no trace is there")
@@ -66,8 +90,12 @@ class Kill(TraceTest):
         self.compare(counted, loop_calls(trace.events()))
         if number % 10 == 0:
             self.assert_sealing_changes_nothing(trace)
-        for path in (counts, output):
-            path.unlink(missing_ok=True)
+        for path in sorted(self.traces_dir.iterdir()):
+            if path != output:
+                self.children += 1
+                Trace(path).text("dump")
+            path.unlink()
+        counts.unlink(missing_ok=True)
         return sum(counted.values())
 
     def compare(self, counted, recorded):
@@ -92,16 +120,18 @@ class Kill(TraceTest):
         chance = random.Random(seed)
         print(f"TEST_SEED={seed}")
         spread = collections.Counter()
+        self.children = 0
         for number in range(KILLS):
-            threads, options = VARIANTS[number % len(VARIANTS)]
+            args, options = VARIANTS[number % len(VARIANTS)]
             delay = chance.uniform(0, 0.12)
-            with self.subTest(number=number, threads=threads, options=options, delay=delay):
-                calls = self.kill_once(number, threads, options, delay)
+            with self.subTest(number=number, args=args, options=options, delay=delay):
+                calls = self.kill_once(number, args, options, delay)
                 spread[len(str(calls)) if calls else 0] += 1
         self.assertLess(spread[0], KILLS / 2, "most runs were killed before their first call")
         for digits in sorted(spread):
             most = 10 ** digits - 1 if digits else 0
             print(f"{spread[digits]:4} runs had counted up to {most} calls")
+        print(f"{self.children} traces of children")
 
 
 if __name__ == "__main__":
