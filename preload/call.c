@@ -171,12 +171,11 @@ static void abandon(struct vt_pending *p)
 		/* left before it called, or after it was entered */
 	} else if (!p->index) {
 		commit(p, VT_EV_UNDONE, 0, head(), p->begin);
-	} else if (state >> 2 == p->index &&
-		   ((state & 3) == VT_SLOT_BEGUN || (state & 3) == VT_SLOT_FINISHING)) {
+	} else if (state == (p->index << 2 | VT_SLOT_FINISHING) || vt_slot_finish(s, p->index)) {
 		s->flags |= VT_EV_UNDONE;
 		s->ret = 0;
 		vt_slot_done(s, p->index);
-	} else if (state >> 2 < p->index) { /* taken, and left before it was filled */
+	} else if (state == (p->index << 2 | VT_SLOT_FILLING)) {
 		fill(s, p, VT_EV_UNDONE);
 		s->ret = 0;
 		s->end_tick = p->begin;
@@ -210,6 +209,15 @@ void vt_call_abandon(void)
 	struct vt_pending *p = vt_me()->pending;
 	if (p && p->frame)
 		abandon(p);
+}
+
+/* Whether a thread may still be about to finish the slot of an index. Under the lock. */
+bool vt_call_may_own(uint64_t index)
+{
+	for (const volatile struct vt_pending *p = vt.threads; p; p = p->next)
+		if (p->frame && (p->index == index || (!p->index && p->kind != VT_KIND_COUNT)))
+			return true;
+	return false;
 }
 
 /*

@@ -13,6 +13,8 @@
 
 /* An announced call may be given up after that, when the ring is needed. */
 #define STUCK_NS 50000000
+/* A call in the middle of writing its slot, after that. */
+#define LOST_NS 1500000000
 
 /*
  * Read both clocks at once: a processor may be taken from us between the two, and then the pair is
@@ -133,8 +135,8 @@ static void take(const struct vt_slot *s, uint64_t index, uint8_t flags)
 }
 
 /*
- * Whether a slot that is not done may be passed over. Then it has been given up: its event stands
- * as undone, and its owner, should it come back, enters it again at a later place, marked late.
+ * Whether an announced call may be given up. Then its event stands as undone, and its owner, should
+ * it come back, enters it again at a later place, marked late.
  */
 static bool give_up(struct vt_slot *s, uint64_t index)
 {
@@ -145,19 +147,31 @@ static bool give_up(struct vt_slot *s, uint64_t index)
 }
 
 /*
- * A slot that somebody took and never filled: its handler jumped away between the two instructions
- * that take it and write that down. Passed over only after many drains have found it so, for its
- * owner may just be waiting for a processor.
+ * Whether a slot may be passed over that somebody took and did not finish. Its owner waits for a
+ * processor somewhere in a dozen instructions, or a handler jumped away from there. Before it has
+ * written anything it can be told: it takes another ticket. One in the middle of writing is only
+ * given up for lost when it has stayed away as long as no live thread does, or when no thread can
+ * be it; the slot is then not used again before that owner is through with it.
  */
-static bool leaked(struct vt_slot *s, uint64_t index)
+static bool forsake(struct vt_slot *s, uint64_t index, uint64_t state)
 {
 	if (vt.stuck != index) {
 		vt.stuck = index;
-		vt.stuck_tries = 0;
+		vt.stuck_since = vt.sync_ns;
 	}
-	if (atomic_load(&s->state) == (index << 2 | VT_SLOT_BEGUN) || vt.stuck_tries++ < 40)
+	uint64_t waited = vt.sync_ns - vt.stuck_since;
+	if (state == (index << 2 | VT_SLOT_BEGUN) || waited < STUCK_NS)
+		return false;
+	bool taken = (state & ~VT_SLOT_FILLING) >> 2 == index;
+	if (!taken)
+		return atomic_compare_exchange_strong(&s->state, &state, index << 2 | VT_SLOT_FREE);
+	if (waited < LOST_NS && vt_call_may_own(index))
 		return false;
 	vt.heal_wanted = true;
+	if (state & VT_SLOT_FILLING)
+		atomic_fetch_add(&vt.header->lost, 1);
+	else
+		take(s, index, VT_EV_UNDONE);
 	return true;
 }
 
@@ -179,7 +193,7 @@ void vt_drain(bool force)
 			take(s, next, 0);
 		else if (force && give_up(s, next))
 			take(s, next, VT_EV_UNDONE);
-		else if (!force || !leaked(s, next))
+		else if (!force || !forsake(s, next, state))
 			break;
 		next++;
 		atomic_store_explicit(&vt.drained, next, memory_order_release);

@@ -148,8 +148,8 @@ struct vt_recorder {
 	uint8_t *helper_stack;
 	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
-	uint64_t stuck; /* slot that a drain could not pass last time */
-	uint32_t stuck_tries;
+	uint64_t stuck;            /* slot that a drain could not pass last time */
+	uint64_t stuck_since;      /* when it was found so, in vt.sync_ns */
 	uint64_t text_lo, text_hi; /* of this library */
 	bool sees_fork;            /* the system call that libc's fork makes is redirected */
 	bool sees_sigaction, misses_sigaction; /* those that set handlers: some, not all */
@@ -174,7 +174,15 @@ long vt_own_memory(size_t len);
 long vt_own_madvise(void *p, size_t len, int advice);
 long vt_own_munmap(void *addr, size_t len);
 
-/* ring.c - slots. A claimed slot is finished by vt_slot_done. */
+/*
+ * ring.c - slots. A claimed slot is finished by vt_slot_done. While its owner writes it for the
+ * first time its state has this bit: to a reader it is no slot of any index.
+ */
+#define VT_SLOT_FILLING (1ull << 63)
+static inline bool vt_slot_being_written(uint64_t state)
+{
+	return state & VT_SLOT_FILLING || (state & 3) == VT_SLOT_FINISHING;
+}
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index);
 void vt_slot_begin(struct vt_slot *s, uint64_t index);
 bool vt_slot_finish(struct vt_slot *s, uint64_t index);
@@ -191,6 +199,7 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long 
 long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uint64_t *told);
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
+bool vt_call_may_own(uint64_t index);
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e);
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);

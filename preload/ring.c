@@ -11,19 +11,37 @@
 #include <errno.h>
 
 /*
+ * Make the slot of a ticket ours. False: the drain has given it up, because we did not come to it
+ * for so long; or an owner of an earlier round was left behind in the middle of writing it, and may
+ * go on at any time.
+ */
+static bool take_over(struct vt_slot *s, uint64_t index)
+{
+	uint64_t old = atomic_load_explicit(&s->state, memory_order_relaxed);
+	return old >> 2 != index && !vt_slot_being_written(old) &&
+	       atomic_compare_exchange_strong(&s->state, &old, index << 2 | VT_SLOT_FILLING);
+}
+
+/*
  * Take the next place in the order, leaving reserve slots for others. NULL: the ring is full.
  */
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
 {
-	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
-	do {
-		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
-		uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
-		if (vt_unlikely(head - sealed + reserve > vt.ring_mask || head + reserve >= usable))
-			return NULL;
-	} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
-	*index = head;
-	return &vt.ring[head & vt.ring_mask];
+	for (;;) {
+		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
+		do {
+			uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
+			uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
+			if (vt_unlikely(head - sealed + reserve > vt.ring_mask ||
+					head + reserve >= usable))
+				return NULL;
+		} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
+		struct vt_slot *s = &vt.ring[head & vt.ring_mask];
+		if (vt_likely(take_over(s, head))) {
+			*index = head;
+			return s;
+		}
+	}
 }
 
 /* Announce a call that is about to be made. */
