@@ -45,13 +45,18 @@ static uint64_t huge_page(uint64_t mmap_flags)
 	return shift ? 1ULL << shift : 2 << 20;
 }
 
+void vt_flux_everything(struct vt_flux *flux)
+{
+	append(flux, 0, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
+}
+
 void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt_event *e)
 {
 	const uint64_t *a = e->a, ret = vt_is_error(e->ret) ? 0 : (uint64_t)e->ret;
 	uint64_t huge = e->kind == VT_MMAP ? huge_page(a[3]) : 0;
 
 	if (e->flags & VT_EV_UNDONE && !tells_where(e)) {
-		append(flux, 0, UINT64_MAX & ~(VT_PAGE_SIZE - 1));
+		vt_flux_everything(flux);
 		return;
 	}
 	switch (e->kind) {

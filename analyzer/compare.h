@@ -19,6 +19,9 @@ struct vt_flux {
 /* Add what event e may touch. The model is as it was before e. */
 void vt_flux_add(struct vt_flux *flux, const struct vt_model *m, const struct vt_event *e);
 
+/* Nothing can be concluded from the snapshot. */
+void vt_flux_everything(struct vt_flux *flux);
+
 /*
  * Compare the model with snapshot s outside of flux, count what differs in r->verdict (unless this
  * snapshot is the one that fills the model), take it from the kernel, settle the boundaries.

@@ -206,6 +206,19 @@ static bool changes_counts(const struct vt_event *e)
 }
 
 /*
+ * Whether the process may have been killed before everything that was under way while the snapshot
+ * was read had been entered. At its own end the recorder accounts for that.
+ */
+static bool may_be_cut_short(const struct vt_trace *t, const struct vt_snapshot *s)
+{
+	const char *reason = vt_trace_meta(t, "reason");
+
+	if (s->reason == VT_SNAPSHOT_EXIT || s->reason == VT_SNAPSHOT_EXEC)
+		return false;
+	return !t->closed || (reason && strcmp(reason, "killed") == 0);
+}
+
+/*
  * What the events touch that were under way while the snapshot was read: they are read ahead for
  * it. Those are the ones up to seq_hi, and later ones that had begun before the reading ended: a
  * call takes its number when it is over. Unseen changes right behind the snapshot are what the
@@ -217,6 +230,7 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 	struct vt_flux flux = { 0 };
 	uint64_t hi = item->snapshot->seq_hi, next = item->snapshot->seq_lo + 1;
 	const struct vt_item *later;
+	bool last = r->started && may_be_cut_short(r->trace, item->snapshot);
 
 	if (item->snapshot != q->current) {
 		vt_snapshot_free(q->current);
@@ -225,6 +239,7 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 	}
 	for (size_t i = 0; (later = vt_replay_ahead(r, i)); i++) {
 		const struct vt_event *e = &later->event;
+		last &= later->type != VT_ITEM_SNAPSHOT;
 		if (later->type != VT_ITEM_EVENT)
 			continue;
 		if (e->seq == next && is_unseen(e)) {
@@ -237,6 +252,11 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 			vt_flux_add(&flux, &r->model, e);
 			flux.calls |= changes_counts(e);
 		}
+	}
+	/* a call may have been under way whose thread was killed before it could enter it */
+	if (last && !later) {
+		vt_flux_everything(&flux);
+		flux.calls = true;
 	}
 	return flux;
 }
