@@ -1,12 +1,12 @@
 /*
  * errors.c - every documented error of every recorded call, through libc and through syscall().
  *
- *   errors root|nobody|limits
+ *   errors root|nobody|limits|count
  *
  * One verdict a line: the call, its result, errno; "errno kept" is part of it. Where the pages of a
  * stage at a fixed place look different afterwards, another line shows them, as /proc/self/maps
  * does. The output is the same with and without a recorder. nobody: as user 65534, without
- * privileges; limits: as nobody, with small limits.
+ * privileges; limits: as nobody, with small limits; count: with as many areas as there may be.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -39,7 +39,8 @@
 #define HUGE      (1UL << 62)
 #define UNTOUCHED 4711 /* errno before each call */
 
-static bool raw; /* make the calls through syscall() */
+static bool raw;    /* make the calls through syscall() */
+static bool hidden; /* there are too many areas to look at */
 static int verdicts;
 static char stage[4096]; /* as it was shown last */
 
@@ -88,7 +89,8 @@ static void verdict(const char *call, long result)
 	else
 		say("%s%s = %#lx%s\n", how, call, result,
 		    error == UNTOUCHED ? "" : ", errno changed");
-	show_stage();
+	if (!hidden)
+		show_stage();
 }
 
 #define E(call) (errno = UNTOUCHED, verdict(#call, (long)(call)))
@@ -594,6 +596,37 @@ static void mark(void)
 	munmap((void *)0xbad1, 1);
 }
 
+/* As many areas as the system allows; then each call that would make one more. */
+static void no_more_areas(void)
+{
+	char *many = mmap(NULL, 1UL << 31, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	char *end = many;
+
+	CHECK(many != MAP_FAILED);
+	while (!mprotect(end, PAGE, PROT_READ))
+		end += 2 * PAGE;
+	say("too many: %s\n", strerrorname_np(errno));
+	hidden = true;
+	char *free_page = end + 8 * PAGE, *middle = end + 16 * PAGE;
+	E(do_mprotect(middle, PAGE, RW));
+	E(do_munmap(middle, PAGE));
+	E(do_madvise(middle, PAGE, MADV_DONTFORK));
+	E(do_mlock(middle, PAGE));
+	E(do_mlock2(middle, PAGE, MLOCK_ONFAULT));
+	E(do_mmap(middle, PAGE, RW, FIXED, -1, 0));
+	E(do_mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	E(do_mremap(middle, PAGE, 2 * PAGE, MREMAP_MAYMOVE, NULL));
+	E(do_mremap(middle, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, many));
+	E(do_shmat(shared_id, NULL, 0));
+	E(do_mseal(middle, PAGE, 0));
+	E(do_mprotect(free_page, PAGE, PROT_NONE));
+	E(do_munmap(many, 2 * PAGE));
+	E(do_munmap(many + 2 * PAGE, 64 * PAGE));
+	hidden = false;
+	CHECK(!munmap(many, 1UL << 31));
+	show_stage();
+}
+
 static void become_nobody(void)
 {
 	CHECK(!setgroups(0, NULL) && !setresgid(65534, 65534, 65534));
@@ -610,6 +643,11 @@ int main(int argc, char **argv)
 	const char *as = argc > 1 ? argv[1] : "root";
 
 	open_everything();
+	if (!strcmp(as, "count")) {
+		no_more_areas();
+		say("%d verdicts\n", verdicts);
+		return 0;
+	}
 	if (strcmp(as, "root"))
 		become_nobody();
 	mark();
