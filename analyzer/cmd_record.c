@@ -165,14 +165,29 @@ static bool prepare(struct recording *r)
 	return true;
 }
 
+/* Set a variable and keep in another how it was, for the library to tell the program. */
+static bool change_variable(const char *name, const char *value)
+{
+	const char *was = getenv(name);
+	char *as_it_was, *keep;
+	if (asprintf(&as_it_was, "VMTRAIL_WAS_%s", name) < 0)
+		return false;
+	if (asprintf(&keep, "%s%s%s", was ? name : "", was ? "=" : "", was ? was : "") < 0)
+		keep = NULL;
+	bool ok = keep && setenv(as_it_was, keep, 1) == 0 && setenv(name, value, 1) == 0;
+	free(keep);
+	free(as_it_was);
+	return ok;
+}
+
 /* In the child: the environment, then the command. Only returns (an errno) when it cannot run. */
 static int become_command(const struct recording *r)
 {
 	/* with --children=no the library records this process and no other */
 	char root[16];
 	snprintf(root, sizeof(root), "%d", (int)getpid());
-	bool ok = setenv("LD_PRELOAD", r->preload, 1) == 0 &&
-		  setenv("ASAN_OPTIONS", r->asan_options, 1) == 0 &&
+	bool ok = change_variable("LD_PRELOAD", r->preload) &&
+		  change_variable("ASAN_OPTIONS", r->asan_options) &&
 		  setenv("VMTRAIL_ROOT", root, 1) == 0 &&
 		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0;
 	for (int id = 0; id < VT_OPTION_COUNT; id++)

@@ -74,6 +74,8 @@ static __attribute__((noinline)) uint32_t prepare(long nr, long a, long b, long 
  */
 long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e)
 {
+	long *envp = nr == SYS_execve ? &c : &d;
+	*envp = (long)vt_env_hand_on((char *const *)*envp);
 	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
 		return vt_sys6(nr, a, b, c, d, e, 0);
 	return vt_call(VT_EXECVE, how, nr, a, b, c, d, e, prepare(nr, a, b, e));

@@ -277,6 +277,8 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 	}
 	bool done = *what == 'r';
 	l->redirected += done;
+	vt.sees_exec |= (nr == SYS_execve || nr == SYS_execveat) && done;
+	vt.misses_exec |= (nr == SYS_execve || nr == SYS_execveat) && !done;
 	/* The loader itself sets no handler but that of its profiler. */
 	if (nr == SYS_rt_sigaction && strncmp(l->name, "ld-linux", 8)) {
 		vt.sees_sigaction |= done;

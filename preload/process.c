@@ -191,8 +191,10 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	const char *root = env_value(envp, "VMTRAIL_ROOT");
 	uint64_t root_pid;
 	read_options(envp);
-	if (!vt.options.children && root && vt_parse_u64(root, &root_pid) && root_pid != vt.pid)
+	if (!vt.options.children && root && vt_parse_u64(root, &root_pid) && root_pid != vt.pid) {
+		vt_env_restore(envp);
 		return;
+	}
 	vt.single = true;
 	vt.generation = 1;
 	vt.next_seq = 1;
@@ -209,16 +211,20 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt_stack_init();
 	if (vt.options.inner)
 		vt_inner_install();
+	bool handing = vt.sees_exec && !vt.misses_exec && vt_env_keep(envp);
 	adopt();
 	vt_stack_home(&vt_self);
 	vt_meta_write(loader_start, 0);
 	on_exit(on_exit_last, NULL);
 	begin_recording(VT_SNAPSHOT_START);
 	vt_modules_define();
-	if (!vt_store_publish())
-		give_up();
-	else
+	if (vt_store_publish()) {
 		vt_faults_init();
+		if (handing)
+			vt_env_restore(envp);
+	} else {
+		give_up();
+	}
 	vt.single = false;
 }
 
@@ -301,6 +307,12 @@ static void start_in_child(void *whole)
 	vt.single = false;
 }
 
+static void refuse_child(void)
+{
+	vt_env_stop();
+	atomic_store(vt.fork_guard, vt.pid);
+}
+
 /*
  * The first call in a new process finds the guard page wiped: begin a trace of its own. The
  * parent's model came along; it holds unless the fork hit somebody in the middle of changing it.
@@ -317,7 +329,7 @@ void vt_after_fork(void)
 	if (vt.options.children && !atomic_load(&vt.sandboxed))
 		vt_locked(start_in_child, &whole);
 	else
-		atomic_store(vt.fork_guard, vt.pid);
+		refuse_child();
 }
 
 static void write_end(const char *reason, long status)

@@ -46,12 +46,14 @@ struct vt_pending {
 
 /* Per thread, initial-exec: never allocated behind our back. */
 struct vt_thread {
-	uint32_t tid;               /* 0: not seen yet */
-	bool name_stale;            /* the thread's name may have changed */
-	uint8_t flags;              /* VT_EV_SHARED_VM: no thread of the process */
-	uint8_t borrowed;           /* other tasks may run on this thread pointer, see task.c */
-	struct vt_range home;       /* the stack that is the thread's for life; empty: not known */
-	uint8_t home_tries;         /* how often it was sought */
+	uint32_t tid;         /* 0: not seen yet */
+	bool name_stale;      /* the thread's name may have changed */
+	uint8_t flags;        /* VT_EV_SHARED_VM: no thread of the process */
+	uint8_t borrowed;     /* other tasks may run on this thread pointer, see task.c */
+	struct vt_range home; /* the stack that is the thread's for life; empty: not known */
+	uint8_t home_tries;   /* how often it was sought */
+	char *exec_block;     /* memory for the next exec, see env.c */
+	size_t exec_size;
 	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
 };
 extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec")));
@@ -148,10 +150,11 @@ struct vt_recorder {
 	uint8_t *helper_stack;
 	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
-	uint64_t stuck;            /* slot that a drain could not pass last time */
-	uint64_t stuck_since;      /* when it was found so, in vt.sync_ns */
-	uint64_t text_lo, text_hi; /* of this library */
-	bool sees_fork;            /* the system call that libc's fork makes is redirected */
+	uint64_t stuck;              /* slot that a drain could not pass last time */
+	uint64_t stuck_since;        /* when it was found so, in vt.sync_ns */
+	uint64_t text_lo, text_hi;   /* of this library */
+	bool sees_fork;              /* the system call that libc's fork makes is redirected */
+	bool sees_exec, misses_exec; /* the calls that execute: some, not all */
 	bool sees_sigaction, misses_sigaction; /* those that set handlers: some, not all */
 };
 extern struct vt_recorder vt;
@@ -309,6 +312,12 @@ bool vt_is_mine(void);
 /* exec.c - the kernel reads no sixth argument of its calls: there stands the image's file id. */
 #define VT_EXEC_FILE 5
 long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e);
+
+/* env.c */
+bool vt_env_keep(char **envp);
+void vt_env_stop(void);
+void vt_env_restore(char **envp);
+char *const *vt_env_hand_on(char *const *envp);
 
 /* fault.c */
 void vt_faults_init(void);

@@ -54,6 +54,8 @@ static void add(void *arg)
 			.name_stale = true,
 			.flags = VT_EV_SHARED_VM,
 			.borrowed = vt_self.borrowed,
+			.exec_block = b->thread.exec_block,
+			.exec_size = b->thread.exec_size,
 		};
 	*added = b;
 }

@@ -7,6 +7,7 @@
  *   forker handler   fork by a system call of its own, in a handler that interrupts a mapping call
  *   forker threads   forks while other threads map, the last way round the C library
  *   forker empty     exec with an empty environment, after one that fails
+ *   forker walk      finds the auxiliary vector behind the environment, as start-up code does
  *   forker many N M  N short-lived children, M at a time, each with an exit status of its own
  *
  * Pages: parent 11 before and 12 after, child 21, grandchild 31, the image after exec 41.
@@ -19,6 +20,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -292,9 +294,33 @@ static void exec_with_nothing(char *self)
 	char *args[] = { self, "image", NULL }, *none[] = { NULL };
 
 	CHECK(execve("/nonexistent/program", args, none) < 0 && errno == ENOENT);
+	char *torn[] = { (char *)8, NULL };
 	CHECK(syscall(SYS_execve, 8, args, none) < 0 && errno == EFAULT);
+	CHECK(syscall(SYS_execve, self, args, 8) < 0 && errno == EFAULT);
+	CHECK(syscall(SYS_execve, self, args, torn) < 0 && errno == EFAULT);
 	execve(self, args, none);
 	CHECK(0);
+}
+
+static unsigned long page_size_behind(char **list)
+{
+	while (*list)
+		list++;
+	unsigned long *v = (unsigned long *)(list + 1);
+	while (v[0] && v[0] != AT_PAGESZ)
+		v += 2;
+	return v[0] ? v[1] : 0;
+}
+
+static void walk(char **argv, char **envp)
+{
+	size_t n = 0;
+
+	while (envp[n])
+		n++;
+	say("%zu variables, page size %lu, from the arguments %lu\n", n, page_size_behind(environ),
+	    page_size_behind(argv + 3));
+	CHECK(envp == environ);
 }
 
 static void many(long n, long at_a_time)
@@ -319,7 +345,7 @@ static void many(long n, long at_a_time)
 	CHECK(sum == expected);
 }
 
-int main(int argc, char **argv)
+int main(int argc, char **argv, char **envp)
 {
 	const char *mode = argc > 1 ? argv[1] : "fork";
 
@@ -354,6 +380,8 @@ int main(int argc, char **argv)
 		fork_from_handler();
 	else if (!strcmp(mode, "threads"))
 		fork_among_threads();
+	else if (!strcmp(mode, "walk"))
+		walk(argv, envp);
 	else if (!strcmp(mode, "many"))
 		many(arg_number(argc, argv, 2, 100), arg_number(argc, argv, 3, 10));
 	else
