@@ -1,0 +1,372 @@
+/*
+ * test_order.c - calls that overlapped in time: which bytes and boundaries their places leave open.
+ *
+ * Events are made up, as threads would have entered them: each has a thread, a place and a span. A
+ * release took its place before the system call, and its span says how many places were taken until
+ * it ended; any other call took it after, and its span says how many were taken since it began.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <vmtrail/order.h>
+
+#include "stage.h"
+
+#define ROOM 64
+
+static struct {
+	struct vt_model m;
+	struct vt_order o;
+	struct vt_effect fx;
+	uint64_t index;
+} t;
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	stage_model(&t.m);
+	vt_order_init(&t.o, calloc(ROOM, sizeof(struct vt_placed)), ROOM);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	vt_model_fini(&t.m);
+	free(t.o.recent);
+	return 0;
+}
+
+static void enter(uint32_t tid, uint32_t span, struct vt_event e)
+{
+	e.seq = ++t.index;
+	e.tid = tid;
+	e.span = span;
+	assert_int_equal(vt_order_apply(&t.o, &t.m, &e, t.index, &t.fx), 0);
+}
+
+#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
+#define CALL(kind_, ret_, ...)                                                                     \
+	((struct vt_event){ .kind = (kind_), .ret = (int64_t)(ret_), .a = { __VA_ARGS__ } })
+#define LEN(pages) ((pages)*VT_PAGE_SIZE)
+
+static struct vt_event chosen(unsigned page, unsigned n)
+{
+	return CALL(VT_MMAP, addr(page), 0, LEN(n), RW, PRIVATE);
+}
+
+static struct vt_event forced(unsigned page, unsigned n, int prot)
+{
+	return CALL(VT_MMAP, addr(page), addr(page), LEN(n), (uint64_t)prot, PRIVATE | MAP_FIXED);
+}
+
+static struct vt_event unmapped(unsigned page, unsigned n)
+{
+	return CALL(VT_MUNMAP, 0, addr(page), LEN(n));
+}
+
+static struct vt_event protected(unsigned page, unsigned n, int prot, int64_t ret)
+{
+	return CALL(VT_MPROTECT, ret, addr(page), LEN(n), (uint64_t)prot);
+}
+
+static struct vt_event locked(unsigned page, unsigned n)
+{
+	return CALL(VT_MLOCK, 0, addr(page), LEN(n));
+}
+
+static struct vt_event moved(unsigned page, unsigned n, unsigned to)
+{
+	return CALL(VT_MREMAP, addr(to), addr(page), LEN(n), LEN(n), MREMAP_MAYMOVE | MREMAP_FIXED,
+		    addr(to));
+}
+
+/* The pages in doubt, as a picture: '?' doubtful, '.' not. */
+static void doubt_is(const char *picture)
+{
+	for (unsigned i = 0; picture[i]; i++)
+		assert_int_equal(vt_order_doubtful(&t.o, addr(i), addr(i + 1)), picture[i] == '?');
+	assert_int_equal(t.o.wanted, strchr(picture, '?') != NULL);
+}
+
+static void boundary_is(unsigned page, enum vt_boundary b)
+{
+	const struct vt_extent *x = vt_model_find(&t.m, addr(page));
+	assert_int_equal(x->start, addr(page));
+	assert_int_equal(x->boundary, b);
+}
+
+static void calls_one_after_the_other_leave_no_doubt(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	enter(1, 0, unmapped(1, 1));
+	enter(2, 0, protected(2, 2, R, 0));
+	enter(1, 0, forced(1, 2, RW));
+	doubt_is("....");
+}
+
+static void two_forced_mappings_at_once_are_in_doubt_where_both_reach(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 3, R));
+	enter(2, 1, forced(2, 3, RW)); /* began before the first was entered */
+	doubt_is("..?...");
+}
+
+static void calls_on_other_ranges_are_not_in_doubt(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 2, R));
+	enter(2, 1, forced(4, 2, RW));
+	doubt_is("......");
+}
+
+static void a_release_still_under_way_when_the_place_is_taken_is_in_doubt(void **state)
+{
+	(void)state;
+	enter(3, 0, forced(0, 4, RW));
+	enter(1, 1, unmapped(0, 4)); /* ended after the next was entered */
+	enter(2, 0, forced(1, 1, R));
+	doubt_is(".?..");
+}
+
+/* Announced, then the other began and was entered; it ended before the next place was taken. */
+static void a_release_right_before_it_may_have_been_under_way(void **state)
+{
+	(void)state;
+	enter(3, 0, forced(0, 4, RW));
+	enter(1, 0, unmapped(0, 4));
+	enter(2, 0, forced(1, 1, R));
+	doubt_is(".?..");
+}
+
+static void but_not_when_it_is_the_same_threads(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	enter(1, 0, unmapped(0, 4));
+	enter(1, 0, forced(1, 1, R));
+	doubt_is("....");
+}
+
+/* One began during the release and went on for long: the release's span does not reach it. */
+static void a_release_that_ended_long_ago_counts_for_who_began_before_that(void **state)
+{
+	(void)state;
+	enter(3, 0, forced(0, 4, RW));
+	enter(1, 2, unmapped(0, 4));
+	for (unsigned i = 0; i < 9; i++)
+		enter(3, 0, forced(20 + 2 * i, 1, R));
+	enter(2, 8, forced(1, 1, R));
+	doubt_is(".?..");
+}
+
+static void a_place_the_kernel_chose_was_free_after_the_release_that_covered_it(void **state)
+{
+	(void)state;
+	enter(3, 0, forced(0, 4, RW));
+	enter(1, 1, unmapped(0, 4));
+	enter(2, 0, chosen(0, 4));
+	doubt_is("....");
+}
+
+/* Nothing was there before: the release may as well have struck the new mapping. */
+static void a_release_of_nothing_may_have_struck_what_the_kernel_placed_there(void **state)
+{
+	(void)state;
+	enter(1, 1, unmapped(0, 4));
+	enter(2, 0, chosen(0, 4));
+	doubt_is("????");
+}
+
+static void two_releases_and_a_reuse_are_in_doubt(void **state)
+{
+	(void)state;
+	enter(3, 0, forced(0, 4, RW));
+	enter(1, 2, unmapped(0, 4));
+	enter(2, 1, unmapped(0, 4));
+	enter(3, 0, chosen(0, 4));
+	doubt_is("????");
+}
+
+static void a_move_takes_doubt_along(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 2, R));
+	enter(2, 1, forced(0, 2, RW));
+	enter(2, 0, moved(0, 2, 4));
+	doubt_is("??..??");
+}
+
+/* The mapping was made before the move and entered after it. */
+static void what_was_moved_away_meanwhile_is_in_doubt_at_its_new_place(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 2, R));
+	enter(1, 0, moved(0, 2, 4));
+	enter(2, 1, forced(0, 2, RW));
+	doubt_is("??..??");
+}
+
+static bool everywhere(struct vt_range from)
+{
+	return from.lo == addr(0);
+}
+
+static void a_move_is_remembered_for_calls_not_entered_yet(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 2, R));
+	enter(1, 0, moved(0, 2, 4));
+	enter(1, 0, moved(4, 2, 8));
+	assert_true(vt_order_moved(&t.o, addr(8), addr(9), everywhere));
+	assert_false(vt_order_moved(&t.o, addr(12), addr(13), everywhere));
+}
+
+static void a_call_that_failed_in_doubt_is_in_doubt_as_a_whole(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 8, RW));
+	enter(1, 1, unmapped(2, 1));
+	enter(2, 0, protected(0, 6, R, -ENOMEM));
+	doubt_is("??????..");
+}
+
+/* What a lock overlapped with is certain in bytes; where areas end is not. */
+static void a_lock_at_the_same_time_leaves_boundaries_open(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	enter(1, 0, protected(0, 4, R, 0));
+	enter(1, 0, locked(1, 2));
+	boundary_is(1, VT_BOUNDARY_SPLIT);
+	enter(2, 1, protected(0, 4, RW, 0));
+	doubt_is("....");
+	boundary_is(1, VT_BOUNDARY_UNDETERMINED);
+	boundary_is(3, VT_BOUNDARY_UNDETERMINED);
+}
+
+/* The edges of both count, also of one that lies in the other. */
+static void an_overlapping_call_leaves_the_edges_of_both_open(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(8, 8, R));
+	enter(1, 0, CALL(VT_MADVISE, 0, addr(10), LEN(2), MADV_DONTDUMP));
+	enter(2, 1, forced(8, 8, R));
+	boundary_is(10, VT_BOUNDARY_UNDETERMINED);
+	boundary_is(12, VT_BOUNDARY_UNDETERMINED);
+}
+
+static void neighbours_made_at_once_leave_the_boundary_between_them_open(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 2, RW));
+	enter(2, 1, forced(2, 2, RW));
+	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
+	doubt_is("....");
+}
+
+static void an_undone_call_is_in_doubt_until_its_thread_is_back(void **state)
+{
+	(void)state;
+	struct vt_event undone = unmapped(0, 2), late = unmapped(0, 2);
+	undone.flags = VT_EV_UNDONE;
+	late.flags = VT_EV_LATE;
+	enter(1, 0, forced(0, 4, RW));
+	enter(1, 0, undone);
+	t.o.wanted = false;
+	vt_order_settled(&t.o, NULL, 0);
+	assert_true(vt_order_doubtful(&t.o, addr(0), addr(1)));
+	enter(2, 0, forced(8, 1, R));
+	vt_order_settled(&t.o, NULL, 0);
+	assert_true(vt_order_doubtful(&t.o, addr(0), addr(1)));
+	enter(1, 3, late);
+	assert_true(t.o.wanted);
+	assert_true(vt_order_doubtful(&t.o, addr(0), addr(1)));
+	vt_order_settled(&t.o, NULL, 0);
+	assert_false(vt_order_doubtful(&t.o, addr(0), addr(1)));
+}
+
+/* Neither takes effect at its place: the kernel's view is read instead. */
+static void undone_and_late_calls_do_not_touch_the_model(void **state)
+{
+	(void)state;
+	struct vt_event undone = unmapped(0, 2), late = forced(0, 4, R);
+	undone.flags = VT_EV_UNDONE;
+	late.flags = VT_EV_LATE;
+	enter(1, 0, forced(0, 4, RW));
+	enter(1, 0, undone);
+	enter(1, 1, late);
+	const struct vt_extent *x = vt_model_find(&t.m, addr(0));
+	assert_int_equal(x->birth, 1);
+	assert_true(x->flags & VT_VM(WRITE));
+}
+
+static void the_kernels_view_settles_all_but_what_is_under_way(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 6, R));
+	enter(2, 1, forced(0, 2, RW));
+	enter(3, 2, forced(4, 2, RW));
+	doubt_is("??..??");
+	t.o.wanted = false;
+	const struct vt_range flux = { addr(5), addr(9) };
+	vt_order_settled(&t.o, &flux, 1);
+	assert_false(vt_order_doubtful(&t.o, addr(0), addr(2)));
+	assert_true(vt_order_doubtful(&t.o, addr(4), addr(6)));
+}
+
+static void a_call_that_overlapped_more_than_is_remembered_is_in_doubt(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2 * ROOM; i++)
+		enter(1, 0, forced(20 + 2 * (i % 8), 1, R));
+	enter(2, 2 * ROOM, forced(0, 2, RW));
+	doubt_is("??..");
+}
+
+static void releases_too_many_to_remember_leave_later_ones_in_doubt(void **state)
+{
+	(void)state;
+	enter(9, 0, forced(0, 4, RW));
+	enter(1, 200, unmapped(0, 4));
+	for (uint32_t i = 0; i < 2 * VT_ORDER_OPEN; i++)
+		enter(2, 300, unmapped(20, 1));
+	t.o.n_doubtful = 0;
+	enter(3, 0, forced(1, 1, R));
+	assert_true(vt_order_doubtful(&t.o, addr(1), addr(2)));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(calls_one_after_the_other_leave_no_doubt),
+		TEST(two_forced_mappings_at_once_are_in_doubt_where_both_reach),
+		TEST(calls_on_other_ranges_are_not_in_doubt),
+		TEST(a_release_still_under_way_when_the_place_is_taken_is_in_doubt),
+		TEST(a_release_right_before_it_may_have_been_under_way),
+		TEST(but_not_when_it_is_the_same_threads),
+		TEST(a_release_that_ended_long_ago_counts_for_who_began_before_that),
+		TEST(a_place_the_kernel_chose_was_free_after_the_release_that_covered_it),
+		TEST(a_release_of_nothing_may_have_struck_what_the_kernel_placed_there),
+		TEST(two_releases_and_a_reuse_are_in_doubt),
+		TEST(a_move_takes_doubt_along),
+		TEST(what_was_moved_away_meanwhile_is_in_doubt_at_its_new_place),
+		TEST(a_move_is_remembered_for_calls_not_entered_yet),
+		TEST(a_call_that_failed_in_doubt_is_in_doubt_as_a_whole),
+		TEST(a_lock_at_the_same_time_leaves_boundaries_open),
+		TEST(an_overlapping_call_leaves_the_edges_of_both_open),
+		TEST(neighbours_made_at_once_leave_the_boundary_between_them_open),
+		TEST(an_undone_call_is_in_doubt_until_its_thread_is_back),
+		TEST(undone_and_late_calls_do_not_touch_the_model),
+		TEST(the_kernels_view_settles_all_but_what_is_under_way),
+		TEST(a_call_that_overlapped_more_than_is_remembered_is_in_doubt),
+		TEST(releases_too_many_to_remember_leave_later_ones_in_doubt),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
