@@ -49,5 +49,47 @@ class Stress(TraceTest):
         print(f"{clean} of {ROUNDS} runs clean")
 
 
+class Stuck(TraceTest):
+    """A call that stays in the kernel holds nobody up, and stands in the trace when it is back."""
+
+    def record_stuck(self, mode, *options):
+        output = self.dir / f"{mode}.vmt"
+        plain = run([program("stuck"), mode])
+        if plain.returncode == 77:
+            self.skipTest("no userfaultfd")
+        self.assert_same(plain, run(record_argv(output, [program("stuck"), mode], *options)))
+        trace = Trace(output)
+        self.assertEqual(self.assert_verified(trace)["unseen"], 0)
+        return trace.events()
+
+    def test_a_release_that_is_given_up_comes_late(self):
+        for mode, call in (("unmap", "munmap"), ("move", "mremap")):
+            with self.subTest(mode=mode):
+                events = self.record_stuck(mode, "--ring=256")
+                marks = [(e["call"], e["undone"], e["late"]) for e in events
+                         if e["undone"] or e["late"]]
+                self.assertEqual(marks, [(call, True, False), (call, False, True)])
+
+    def test_with_room_enough_nothing_is_given_up(self):
+        for mode in ("unmap", "move", "lock"):
+            with self.subTest(mode=mode):
+                events = self.record_stuck(mode)
+                self.assertFalse([e for e in events if e["undone"] or e["late"]])
+
+    def test_snapshots_while_a_call_is_away(self):
+        for mode in ("unmap", "move", "lock"):
+            with self.subTest(mode=mode):
+                self.record_stuck(mode, "--snapshot-every=100", "--ring=256")
+
+
+class Handlers(TraceTest):
+    def test_a_snapshot_in_a_handler_knows_what_the_handler_has_interrupted(self):
+        for mode in ("timer", "stack", "segv"):
+            with self.subTest(mode=mode):
+                output = self.dir / f"{mode}.vmt"
+                run(record_argv(output, [program("signals"), mode, 400], "--snapshot-every=100"))
+                self.assertEqual(self.assert_verified(Trace(output))["unseen"], 0)
+
+
 if __name__ == "__main__":
     main()

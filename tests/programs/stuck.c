@@ -1,0 +1,102 @@
+/*
+ * stuck.c - a call that stays in the kernel while others go on: its userfaultfd is not served.
+ *
+ *   stuck unmap|move|lock [CALLS]
+ *
+ * One thread unmaps, moves or locks watched memory and hangs, until another has made CALLS calls of
+ * its own, some at the very place, and reads what the kernel wants to tell. Prints how many calls
+ * were made meanwhile. Exit status 77 where userfaultfd is not to be had.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "program.h"
+
+#define PAGES 8
+
+static char *watched, *target, *other;
+static const char *mode;
+static _Atomic int back;
+
+static int watch(void)
+{
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP };
+	struct uffdio_register range = { .range = { (uintptr_t)watched, PAGES * PAGE },
+					 .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
+		exit(77);
+	return fd;
+}
+
+static void *hang(void *arg)
+{
+	(void)arg;
+	if (!strcmp(mode, "unmap"))
+		CHECK(!munmap(watched, PAGES / 2 * PAGE));
+	else if (!strcmp(mode, "move"))
+		CHECK(mremap(watched, PAGES * PAGE, PAGES * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     target) == target);
+	else
+		CHECK(!mlock(watched, PAGE));
+	back = 1;
+	return NULL;
+}
+
+/* Read one message; a page fault is answered with a page of zeroes. */
+static void serve(int fd)
+{
+	struct uffd_msg message;
+
+	if (read(fd, &message, sizeof(message)) != sizeof(message))
+		return;
+	if (message.event == UFFD_EVENT_PAGEFAULT) {
+		struct uffdio_zeropage zero = { .range = { message.arg.pagefault.address & -PAGE,
+							   PAGE } };
+		CHECK(!ioctl(fd, UFFDIO_ZEROPAGE, &zero));
+	}
+}
+
+static void go_on(long calls)
+{
+	for (long i = 0; i < calls; i += 2) {
+		CHECK(mmap(other, PAGE * (1 + (unsigned long)i % 4), PROT_READ,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == other);
+		CHECK(!mprotect(other, PAGE, PROT_READ | PROT_WRITE));
+	}
+	/* where the one that hangs has been at work already */
+	if (strcmp(mode, "lock"))
+		CHECK(mmap(watched, PAGE, PROT_READ,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == watched);
+}
+
+int main(int argc, char **argv)
+{
+	long calls = arg_number(argc, argv, 2, 2000);
+	const struct timespec pause = { 0, 20000000 };
+	pthread_t thread;
+
+	mode = argc > 1 ? argv[1] : "unmap";
+	watched = map_anywhere(PAGES * PAGE);
+	target = map_anywhere(PAGES * PAGE);
+	other = map_anywhere(4 * PAGE);
+	int fd = watch();
+	CHECK(!pthread_create(&thread, NULL, hang, NULL));
+	nanosleep(&pause, NULL);
+	CHECK(!back);
+	go_on(calls);
+	CHECK(!back);
+	while (!back)
+		serve(fd);
+	CHECK(!pthread_join(thread, NULL));
+	say("%ld calls meanwhile\n", calls);
+	return 0;
+}
