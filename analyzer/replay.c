@@ -74,16 +74,15 @@ static struct vt_model_config config_of(const struct vt_trace *t)
 	};
 }
 
-/* Tell the model of files that have come up since. */
-static int tell_files(struct vt_replay *r)
+int vt_tell_files(const struct vt_trace *t, struct vt_model *m, uint32_t *told)
 {
-	for (; r->n_files < r->trace->n_files; r->n_files++) {
-		enum vt_file_kind kind = r->trace->files[r->n_files].kind;
-		if (kind && vt_model_set_file(&r->model, r->n_files, kind))
+	for (; *told < t->n_files; ++*told) {
+		const struct vt_file_def *file = &t->files[*told];
+		if (file->kind && vt_model_set_file(m, *told, file->kind))
 			return -ENOMEM;
 		/* major 0: of no block device, as tmpfs and memfd, and file systems that stack */
-		if (kind == VT_FILE_REGULAR && !(r->trace->files[r->n_files].dev >> 20))
-			vt_model_set_file_in_memory(&r->model, r->n_files);
+		if (file->kind == VT_FILE_REGULAR && !(file->dev >> 20))
+			vt_model_set_file_in_memory(m, *told);
 	}
 	return 0;
 }
@@ -102,7 +101,7 @@ int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 	if (vt_model_init(&r->model, &config, &memory))
 		return -ENOMEM;
 	r->model.personality = (uint32_t)vt_trace_meta_u64(t, "personality", 0);
-	return tell_files(r);
+	return vt_tell_files(r->trace, &r->model, &r->n_files);
 }
 
 void vt_replay_fini(struct vt_replay *r)
@@ -282,7 +281,7 @@ static int load_snapshot(struct vt_replay *r, struct vt_item *item)
 	if (!item->snapshot->maps_text)
 		return 0;
 	struct vt_flux flux = flux_of(r, item);
-	int rc = tell_files(r);
+	int rc = vt_tell_files(r->trace, &r->model, &r->n_files);
 	if (!rc)
 		rc = vt_compare(r, item->snapshot, &flux);
 	free(flux.v);

@@ -91,4 +91,10 @@ const struct vt_item *vt_replay_peek(struct vt_replay *r);
 /* The same for the item that comes i items after it; all items up to it are kept in memory. */
 const struct vt_item *vt_replay_ahead(struct vt_replay *r, size_t i);
 
+/*
+ * Tell a model of the trace's files that have come up since; *told is how many it knows, 0 at
+ * first. 0 or -ENOMEM.
+ */
+int vt_tell_files(const struct vt_trace *t, struct vt_model *m, uint32_t *told);
+
 #endif

@@ -33,6 +33,7 @@ enum { VT_HOLDER_AT_START, VT_HOLDER_UNSEEN, VT_HOLDER_NO_STACK, VT_HOLDER_SITES
 
 struct vt_whatif {
 	struct vt_whatif_asked asked;
+	uint32_t kernel; /* whose rules; 0: as recorded */
 	struct vt_limits limits;
 	bool commit_unknown; /* the machine's charge was not recorded */
 	uint64_t others_kb;  /* charged to other processes at the start */
@@ -69,8 +70,7 @@ void vt_whatif_hold(struct vt_whatif *w, const struct vt_replay *r, enum vt_rule
 
 /* whatif_print.c, whatif_json.c */
 void vt_whatif_print(FILE *out, const struct vt_whatif *w, const struct vt_trace *t, size_t top);
-void vt_whatif_print_json(FILE *out, const struct vt_whatif *w, const struct vt_trace *t,
-			  size_t top);
+struct json_object *vt_whatif_json(const struct vt_whatif *w, const struct vt_trace *t, size_t top);
 
 /* What the answer rests on: sentences, NULL after the last; each to be freed. */
 char **vt_whatif_assumptions(const struct vt_whatif *w, const struct vt_trace *t);

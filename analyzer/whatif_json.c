@@ -89,8 +89,7 @@ static struct json_object *holders_json(const struct vt_whatif *w, size_t top)
 	return list;
 }
 
-void vt_whatif_print_json(FILE *out, const struct vt_whatif *w, const struct vt_trace *t,
-			  size_t top)
+struct json_object *vt_whatif_json(const struct vt_whatif *w, const struct vt_trace *t, size_t top)
 {
 	struct json_object *o = json_object_new_object(), *rules = json_object_new_object(),
 			   *assumptions = json_object_new_array();
@@ -114,5 +113,5 @@ void vt_whatif_print_json(FILE *out, const struct vt_whatif *w, const struct vt_
 	}
 	free(sentences);
 	json_object_object_add(o, "assumptions", assumptions);
-	vt_json_print(out, o);
+	return o;
 }

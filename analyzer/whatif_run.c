@@ -218,6 +218,8 @@ int vt_whatif_run(struct vt_whatif *w, struct vt_trace *t)
 	w->sites = vt_sites_new();
 	w->shared = vt_calloc(1, sizeof(*w->shared));
 	r.model.config.overcommit_memory = (uint8_t)w->limits.overcommit;
+	if (w->kernel)
+		r.model.ways = vt_kernel_ways_of(w->kernel);
 	r.model.observe = observe;
 	r.model.observe_ctx = w;
 	for (;;) {

@@ -11,9 +11,10 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import unittest
 
-from harness import TraceTest, main, program, record_argv, run
+from harness import Trace, TraceTest, main, program, record_argv, run
 
 K, M, G = 1 << 10, 1 << 20, 1 << 30
 SYSCTL = pathlib.Path("/proc/sys/vm")
@@ -149,6 +150,68 @@ class Seeds(TraceTest):
             for process in range(1 if gigabytes == 30 else 2):
                 with self.subTest(number=number, process=process):
                     self.assertEqual(self.answer(gigabytes, how), expected)
+
+
+@unittest.skipUnless(shutil.which("setarch"), "not installed: setarch")
+class Layout(TraceTest):
+    """The other layout's answer is what a recording in that layout shows."""
+
+    def record_in(self, layout, *argv):
+        options = {"topdown": ["-R"], "bottomup": ["-R", "-L"]}[layout]
+        self.said = run(["setarch", *options, *record_argv(self.traces_dir, argv)]).stdout
+        trace = self.only_trace()
+        moved = trace.path.rename(self.dir / layout)
+        return Trace(moved)
+
+    def layout(self, trace, *options, status=0):
+        result = trace.command("whatif", "--format=json", "--top=100000", *options)
+        self.assertEqual((result.returncode, result.stderr), (status, ""), result.stdout)
+        return json.loads(result.stdout)["layout"]
+
+    def distances(self, places, key):
+        """Where each mapping of the program lies, counted from the lowest."""
+        at = {p["birth"]: int(p[key], 16) for p in places if p["birth"]}
+        return {birth: addr - min(at.values()) for birth, addr in at.items()}
+
+    def assert_foretold(self, source, target):
+        argv = [program("hungry"), "as", 1 * M, 24]
+        recorded = self.layout(self.record_in(source, *argv), f"--layout={target}")
+        real = self.layout(self.record_in(target, *argv), f"--layout={target}")
+        self.assertEqual((recorded["recorded"]["layout"], recorded["there"]["layout"]),
+                         (source, target))
+        self.assertGreater(recorded["elsewhere"], 15)
+        self.assertEqual(recorded["there"]["mmap_base"], real["recorded"]["mmap_base"])
+        self.assertEqual(self.distances(recorded["places"], "there"),
+                         self.distances(real["places"], "recorded"))
+
+    def test_bottom_up_from_top_down(self):
+        self.assert_foretold("topdown", "bottomup")
+
+    def test_top_down_from_bottom_up(self):
+        self.assert_foretold("bottomup", "topdown")
+
+    def test_address_made_up_hits_in_the_other_layout(self):
+        argv = [program("absolute"), "0x2aaaad000000"]
+        trace = self.record_in("topdown", *argv)
+        self.assertEqual(self.said, "kept\n")
+        found = self.layout(trace, "--layout=bottomup", status=1)
+        self.assertEqual([(c["what"], c["there"], c["bytes"]) for c in found["conflicts"]],
+                         [("hits", "0x2aaaad000000", 4096)])
+        self.assertEqual(found["conflicts"][0]["victim_site"]["function"], "map_anywhere")
+        self.record_in("bottomup", *argv)
+        self.assertEqual(self.said, "lost\n")
+
+    def test_alignment_of_huge_pages(self):
+        trace = self.record_in("topdown", program("hungry"), "as", 4 * M, 12)
+        huge = {on: [int(p["there"], 16) % (2 * M) == 0
+                     for p in self.layout(trace, f"--thp-align={on}")["places"]
+                     if p["bytes"] == 4 * M]
+                for on in ("on", "off")}
+        self.assertTrue(any(huge["on"]))
+        self.assertFalse(any(huge["off"]))
+        # before 6.7 nothing was aligned
+        self.assertEqual(self.layout(trace, "--kernel=6.6")["places"],
+                         self.layout(trace, "--thp-align=off")["places"])
 
 
 @unittest.skipUnless(os.geteuid() == 0 and os.access(SYSCTL / "max_map_count", os.W_OK),

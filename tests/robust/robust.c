@@ -38,6 +38,8 @@ static const struct {
 	{ "report", vt_cmd_report, NULL },
 	{ "reuse", vt_cmd_reuse, "--format=json" },
 	{ "why", vt_cmd_why, "0x7ffff7ff0000" },
+	{ "merges", vt_cmd_merges, "--format=json" },
+	{ "whatif", vt_cmd_whatif, "--rlimit-as=1M" },
 	{ "seal", vt_cmd_seal, NULL }, /* last: it may change the file */
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
