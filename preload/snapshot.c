@@ -188,12 +188,11 @@ static void compare_area(const struct area *a)
 	}
 }
 
-/* Whether the model is sure that an area ends somewhere inside of a, or goes on across its start.
- */
-static bool ends_otherwise(const struct area *a)
+/* Whether the model is sure that an area goes on across the start of a, or ends inside of a. */
+static bool ends_otherwise(const struct area *a, bool begins_rightly)
 {
 	struct vt_extent *x = vt_model_find(&vt.model, a->start);
-	if (x &&
+	if (!begins_rightly && x &&
 	    (x->start < a->start || (x->start == a->start && x->boundary == VT_BOUNDARY_MERGED)))
 		return true;
 	while (x && (x = vt_extent_next(x)) && x->start < a->end)
@@ -204,17 +203,14 @@ static bool ends_otherwise(const struct area *a)
 
 /*
  * Where the bytes are the model's, but not the areas, flags must have changed that are not shown.
- * An area that begins where one was found so needs no other explanation.
+ * That an area begins where the last difference ends needs no other explanation.
  */
 static void compare_ends(const struct area *a)
 {
-	if (snap.adopt || snap.n_diffs == MAX_DIFFS || !ends_otherwise(a))
-		return;
-	const struct diff *last = snap.n_diffs ? &snap.diffs[snap.n_diffs - 1] : NULL;
-	struct vt_extent *x = vt_model_find(&vt.model, a->start);
-	if (last && last->area && last->hi == a->start && x->start < a->start)
-		return;
-	snap.diffs[snap.n_diffs++] = (struct diff){ .lo = a->start, .hi = a->end, .area = true };
+	bool explained = snap.n_diffs && snap.diffs[snap.n_diffs - 1].hi == a->start;
+	if (!snap.adopt && snap.n_diffs < MAX_DIFFS && ends_otherwise(a, explained))
+		snap.diffs[snap.n_diffs++] =
+		    (struct diff){ .lo = a->start, .hi = a->end, .area = true };
 }
 
 static void line(const char *text)

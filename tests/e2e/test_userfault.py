@@ -43,6 +43,17 @@ class Userfault(TraceTest):
                 self.assertTrue(re.search(r"changed +flags that maps does not show", report),
                                 report)
 
+    def test_calls_that_another_process_makes_here_are_found(self):
+        self.record_or_skip([program("unseen"), "inject"])
+        found = [e for trace in self.traces("unseen") for e in trace.events()
+                 if e["call"].startswith("unseen")]
+        for trace in self.traces("unseen"):
+            self.assert_verified(trace)
+        # What was mapped and what not, and where mprotect went before it met the hole.
+        self.assertEqual(sorted(e["call"] for e in found),
+                         ["unseen_map", "unseen_map", "unseen_unmap"])
+        self.assertEqual([e["args"][1] for e in found if e["call"] == "unseen_unmap"], [4096])
+
 
 if __name__ == "__main__":
     main()
