@@ -86,6 +86,8 @@ static const char *expectation(const struct vt_option *o, char *buf, size_t size
 		return "yes or no";
 	case VT_OPTION_CAPTURE:
 		return "all or symbols";
+	case VT_OPTION_STOP:
+		return "fixed-clobber, foreign-unmap, double-unmap (with commas between), or no";
 	case VT_OPTION_SLOTS:
 		snprintf(buf, size, "a power of two from %llu to %llu",
 			 (unsigned long long)o->least, (unsigned long long)o->most);

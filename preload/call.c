@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include "stop.h"
 #include "walk.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -387,6 +388,15 @@ static __attribute__((noinline)) uint64_t enter_nested(struct vt_pending *p, con
 	return index;
 }
 
+/* Whether it is one to stop at. */
+static __attribute__((noinline)) void check(const struct call *c, uint32_t tid)
+{
+	struct vt_event e = { .kind = c->kind, .flags = c->flags, .stack = c->stack, .tid = tid };
+	for (int i = 0; i < VT_MAX_ARGS; i++)
+		e.a[i] = c->told ? c->told[i] : (uint64_t)c->a[i];
+	vt_stop_check(&e);
+}
+
 static inline __attribute__((always_inline)) long record(const struct call *call)
 {
 	struct call c = *call;
@@ -416,6 +426,8 @@ static inline __attribute__((always_inline)) long record(const struct call *call
 	c.stack = vt_stack_id();
 
 	c.flags |= t->flags;
+	if (vt_unlikely(vt.options.stop_on))
+		check(&c, t->tid);
 	long ret;
 	uint64_t index = vt_likely(!p->frame) ? enter(p, &c, &ret) : enter_nested(p, &c, &ret);
 	vt_drain_if_due(index);

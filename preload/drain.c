@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include "stop.h"
 
 #define MARGIN 64 /* slots that must be usable beyond the next one, for calls under way */
 
@@ -106,7 +107,11 @@ void vt_emit(struct vt_event *e, uint64_t index)
 		vt_seal();
 	e->seq = vt.next_seq++;
 	struct vt_effect effect;
+	if (vt_unlikely(vt.options.stop_on))
+		vt_stop_before(e);
 	vt_order_apply(&vt.order, &vt.model, e, index, &effect);
+	if (vt_unlikely(vt.options.stop_on))
+		vt_stop_after(e);
 	if (vt.order.wanted) {
 		vt.order.wanted = false;
 		vt.heal_wanted = true;

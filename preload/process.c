@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include "stop.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
@@ -60,6 +61,7 @@ static void read_options(char **envp)
 	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
 	o->smaps = option(envp, VT_OPT_SMAPS);
 	o->faults = option(envp, VT_OPT_FAULTS);
+	o->stop_on = (uint32_t)option(envp, VT_OPT_STOP_ON);
 	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
 	o->ring_slots = (uint32_t)option(envp, VT_OPT_RING);
 	uint64_t batch = o->ring_slots / 8 < 256 ? o->ring_slots / 8 : 256;
@@ -106,7 +108,8 @@ static bool new_model(void)
 {
 	struct vt_memory memory = { .alloc = model_alloc };
 	struct vt_model_config config = vt.model.config;
-	return vt_model_init(&vt.model, &config, &memory) == 0;
+	return vt_model_init(&vt.model, &config, &memory) == 0 &&
+	       (!vt.options.stop_on || vt_stop_init());
 }
 
 static bool allocate(void)

@@ -65,6 +65,7 @@ struct vt_options {
 	uint32_t batch; /* slots waiting before a drain is worth the lock */
 	uint64_t snapshot_every;
 	uint32_t ring_slots;
+	uint32_t stop_on; /* VT_STOP_* bits */
 	bool children, smaps, inner, faults;
 };
 
@@ -236,6 +237,7 @@ void vt_stack_home(void *thread);
 uint32_t vt_stack_id(void);
 uint32_t vt_stack_intern(void **pc, int n);
 void vt_stack_define(uint32_t id);
+uint32_t vt_stack_frames(uint32_t id, const uint64_t **pc);
 void vt_stack_forget(void);
 
 /* files.c */

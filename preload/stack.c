@@ -162,6 +162,15 @@ void vt_stack_define(uint32_t id)
 		write_definition(table.by_id[id]);
 }
 
+/* The frames of a stack, innermost first; their number, 0 for none. Under the lock. */
+uint32_t vt_stack_frames(uint32_t id, const uint64_t **pc)
+{
+	if (!id || id > vt.n_stacks)
+		return 0;
+	*pc = table.by_id[id]->pc;
+	return table.by_id[id]->n;
+}
+
 static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
 {
 	void *ids = vt_id_table(table.by_id, vt.n_stacks, &table.cap);

@@ -21,9 +21,13 @@ enum vt_option_type {
 	VT_OPTION_SLOTS,   /* decimal, a power of two within the limits */
 	VT_OPTION_SWITCH,  /* "yes" (1) or "no" (0) */
 	VT_OPTION_CAPTURE, /* "all" (VT_CAPTURE_ALL) or "symbols" (VT_CAPTURE_SYMBOLS) */
+	VT_OPTION_STOP,    /* findings, with commas between: VT_STOP_* bits; "no" is 0 */
 };
 
 enum { VT_CAPTURE_SYMBOLS, VT_CAPTURE_ALL };
+
+/* The findings that a process can be stopped at. */
+enum { VT_STOP_FIXED_CLOBBER = 1, VT_STOP_FOREIGN_UNMAP = 2, VT_STOP_DOUBLE_UNMAP = 4 };
 
 /*
  * X(ENUM, long option, letter, environment variable, type, least, most, default,
@@ -47,6 +51,9 @@ enum { VT_CAPTURE_SYMBOLS, VT_CAPTURE_ALL };
 	X(CAPTURE, "capture", 0, "VMTRAIL_CAPTURE", CAPTURE, 0, 1, VT_CAPTURE_ALL, "all|symbols",  \
 	  "see calls made inside libc and the loader, or only those\n"                             \
 	  "made through exported functions (default all)")                                         \
+	X(STOP_ON, "stop-on", 0, "VMTRAIL_STOP_ON", STOP, 0, 7, 0, "KIND,...",                     \
+	  "SIGTRAP before a call that would be one of these findings of\n"                         \
+	  "reuse: fixed-clobber, foreign-unmap, double-unmap (default no)")                        \
 	X(RING, "ring", 0, "VMTRAIL_RING", SLOTS, 256, 65536, 8192, "SLOTS",                       \
 	  "events held in the live part of the trace, a power of two\n"                            \
 	  "from 256 to 65536 (default 8192)")
@@ -118,6 +125,37 @@ static inline bool vt_option_pattern(const char *text)
 	return p != text;
 }
 
+/* The name of one VT_STOP_* bit. */
+static inline const char *vt_stop_name(unsigned bit)
+{
+	return bit == VT_STOP_FIXED_CLOBBER   ? "fixed-clobber"
+	       : bit == VT_STOP_FOREIGN_UNMAP ? "foreign-unmap"
+					      : "double-unmap";
+}
+
+/* Names with commas between, as VT_STOP_* bits. */
+static inline bool vt_option_stops(const char *text, uint64_t *value)
+{
+	*value = 0;
+	for (;;) {
+		unsigned bit = 1;
+		const char *p = text, *name = vt_stop_name(bit);
+		for (; bit <= VT_STOP_DOUBLE_UNMAP; bit <<= 1) {
+			name = vt_stop_name(bit);
+			for (p = text; *name && *p == *name; p++)
+				name++;
+			if (!*name && (!*p || *p == ','))
+				break;
+		}
+		if (bit > VT_STOP_DOUBLE_UNMAP)
+			return false;
+		*value |= bit;
+		if (!*p)
+			return true;
+		text = p + 1;
+	}
+}
+
 /*
  * Read an option's value as text; false when the table does not allow it. *value is left alone for
  * a PATTERN.
@@ -136,6 +174,11 @@ static inline bool vt_option_value(const struct vt_option *o, const char *text, 
 	case VT_OPTION_CAPTURE:
 		v = vt_option_equal(text, "all") ? VT_CAPTURE_ALL : VT_CAPTURE_SYMBOLS;
 		if (v == VT_CAPTURE_SYMBOLS && !vt_option_equal(text, "symbols"))
+			return false;
+		break;
+	case VT_OPTION_STOP:
+		v = 0;
+		if (!vt_option_equal(text, "no") && !vt_option_stops(text, &v))
 			return false;
 		break;
 	default:
