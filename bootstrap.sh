@@ -32,6 +32,7 @@ python3         command:python3
 test_needs='
 libcmocka-dev           module:cmocka
 g++                     command:g++
+gdb                     command:gdb
 git                     command:git
 strace                  command:strace
 nodejs                  command:node

@@ -76,6 +76,9 @@ static const char *meta(const struct page *p, const char *key)
 static void print_ending(const struct page *p)
 {
 	const char *reason = vt_trace_meta(p->t, "reason");
+	for (size_t i = 0; i < p->t->notes.n; i++)
+		if (!strcmp(p->t->notes.v[i].key, "stopped"))
+			fact(p, "stopped", p->t->notes.v[i].value);
 	if (p->t->damage)
 		fact_f(p, "ended", "%sdamaged%s: %s", p->style.bad, p->style.off, p->t->damage);
 	else if (!p->t->closed)
