@@ -10,7 +10,9 @@
 #include "recorder.h"
 #include "stop.h"
 
-#define MARGIN 64 /* slots that must be usable beyond the next one, for calls under way */
+#define WORTH_CUTTING 512 /* events; in less, a table for each column costs more than it saves */
+#define OWN_BLOCK     256 /* bytes of a column that begins a block */
+#define MARGIN        64  /* slots that must be usable beyond the next one, for calls under way */
 
 /* An announced call may be given up after that, when the ring is needed. */
 #define STUCK_NS 50000000
@@ -97,6 +99,28 @@ static void normalise(struct vt_event *e)
 		e->a[4] = 0;
 }
 
+/* To five significant bits, and to 16 units at the coarsest. */
+static int64_t rounded(int64_t units)
+{
+	uint64_t v = units < 0 ? 0 - (uint64_t)units : (uint64_t)units;
+	int shift = v < 32 ? 0 : 59 - __builtin_clzll(v);
+	shift = shift > 4 ? 4 : shift;
+	v = (v + (1u << shift >> 1)) >> shift << shift;
+	return units < 0 ? -(int64_t)v : (int64_t)v;
+}
+
+/*
+ * Times below that are noise of the machine, and were half of a trace: durations and the pauses
+ * between calls keep 3 %, or half a microsecond if that is less. The error does not add up.
+ */
+static void round_times(struct vt_event *e)
+{
+	uint64_t last = vt.chunk.time, begin = e->begin_ns / VT_TIME_UNIT_NS;
+	begin = last + (uint64_t)rounded((int64_t)(begin - last));
+	e->begin_ns = begin * VT_TIME_UNIT_NS;
+	e->dur_ns = (uint64_t)rounded((int64_t)(e->dur_ns / VT_TIME_UNIT_NS)) * VT_TIME_UNIT_NS;
+}
+
 /*
  * Apply an event to the model and append it to the chunk; gives it its number. index: of its slot,
  * 0 when it has none.
@@ -106,6 +130,7 @@ void vt_emit(struct vt_event *e, uint64_t index)
 	if (!vt_chunk_has_room(&vt.chunk))
 		vt_seal();
 	e->seq = vt.next_seq++;
+	round_times(e);
 	struct vt_effect effect;
 	if (vt_unlikely(vt.options.stop_on))
 		vt_stop_before(e);
@@ -209,6 +234,21 @@ void vt_drain(bool force)
 		vt_seal();
 }
 
+/* Where the parts of a finished chunk end in the frame of that length, all but the last. */
+static size_t part_ends(uint32_t *cuts, size_t len)
+{
+	size_t n = 0, at = len, share = vt.chunk_bytes / VT_COL_COUNT;
+	for (int i = 0; i < VT_COL_COUNT; i++)
+		at -= (size_t)(vt.chunk.col[i].p - (vt.chunk_mem + share * (size_t)i));
+	for (int i = 0; i < VT_COL_COUNT; i++) {
+		size_t column = (size_t)(vt.chunk.col[i].p - (vt.chunk_mem + share * (size_t)i));
+		if (column >= OWN_BLOCK && at)
+			cuts[n++] = (uint32_t)at;
+		at += column;
+	}
+	return n;
+}
+
 /* Put the open chunk and the journal into a frame, and free the ring slots it holds. */
 void vt_seal(void)
 {
@@ -216,12 +256,14 @@ void vt_seal(void)
 	if (!used && !vt.chunk.n_events)
 		return;
 	struct vt_buf out = { vt.raw, vt.raw + vt.raw_bytes, false };
+	uint32_t cuts[VT_COL_COUNT];
 	vt_put_bytes(&out, vt.journal, used);
 	vt_put_varint(&out, VT_DEF_NONE);
 	vt_chunk_finish(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, &out);
 	uint32_t n = (uint32_t)vt.chunk.n_events;
-	if (out.bad || !vt_store_frame(VT_FRAME_EVENTS, vt.raw, (size_t)(out.p - vt.raw),
-				       vt.chunk.first_seq, n))
+	size_t n_cuts = n >= WORTH_CUTTING ? part_ends(cuts, (size_t)(out.p - vt.raw)) : 0;
+	if (out.bad || !vt_store_cut_frame(VT_FRAME_EVENTS, vt.raw, (size_t)(out.p - vt.raw),
+					   vt.chunk.first_seq, n, cuts, n_cuts))
 		atomic_fetch_add(&vt.header->lost, n);
 	if (vt.store_full)
 		vt_end_for_lack_of_room();

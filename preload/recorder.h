@@ -264,6 +264,8 @@ bool vt_store_open(void);
 bool vt_store_publish(void);
 bool vt_store_ring(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
+bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n,
+			const uint32_t *cuts, size_t n_cuts);
 void vt_store_close(void);
 void *vt_journal_room(size_t bytes);
 void vt_journal_commit(size_t bytes);

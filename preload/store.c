@@ -376,10 +376,35 @@ bool vt_store_init(void)
 	return true;
 }
 
-static size_t compress(const void *raw, size_t len)
+static size_t compress_whole(const void *raw, size_t len)
 {
 	size_t n = ZSTD_compress2(vt.zstd, vt.packed, vt.packed_bytes, raw, len);
 	return ZSTD_isError(n) ? 0 : n;
+}
+
+/*
+ * As one zstd frame, in which a new block begins at each of the cuts, with statistics of its own:
+ * columns are little alike. In place, without zstd's buffers, which releases before 1.5.3 cannot.
+ */
+static size_t compress(const void *raw, size_t len, const uint32_t *cuts, size_t n_cuts)
+{
+	ZSTD_inBuffer in = { raw, 0, 0 };
+	ZSTD_outBuffer out = { vt.packed, vt.packed_bytes, 0 };
+	size_t left = 0;
+	if (!n_cuts)
+		return compress_whole(raw, len);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_stableInBuffer, 1);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_stableOutBuffer, 1);
+	ZSTD_CCtx_setPledgedSrcSize(vt.zstd, len);
+	for (size_t i = 0; i <= n_cuts && !left; i++) {
+		in.size = i < n_cuts ? cuts[i] : len;
+		left = ZSTD_compressStream2(vt.zstd, &out, &in,
+					    i < n_cuts ? ZSTD_e_flush : ZSTD_e_end);
+	}
+	ZSTD_CCtx_reset(vt.zstd, ZSTD_reset_session_only);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_stableInBuffer, 0);
+	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_stableOutBuffer, 0);
+	return left ? compress_whole(raw, len) : out.pos;
 }
 
 /*
@@ -389,9 +414,16 @@ static size_t compress(const void *raw, size_t len)
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq,
 		    uint32_t n_events)
 {
+	return vt_store_cut_frame(type, raw, len, first_seq, n_events, NULL, 0);
+}
+
+/* The same, of parts that end at the cuts and are little alike. */
+bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq,
+			uint32_t n_events, const uint32_t *cuts, size_t n_cuts)
+{
 	if (vt.store_full)
 		return false;
-	size_t stored = compress(raw, len);
+	size_t stored = compress(raw, len, cuts, n_cuts);
 	struct vt_frame f = {
 		.magic = VT_FRAME_MAGIC,
 		.type = type,

@@ -50,7 +50,8 @@ void vt_stop_after(const struct vt_event *e)
 	(void)e;
 }
 
-bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n)
+bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n,
+			const uint32_t *cuts, size_t n_cuts)
 {
 	uint64_t index;
 	(void)type;
@@ -58,6 +59,8 @@ bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_se
 	(void)len;
 	(void)first_seq;
 	(void)n;
+	(void)cuts;
+	(void)n_cuts;
 	seen.frames++;
 	/* not committed yet: a full ring has no room */
 	seen.claimed_while_sealing |= vt_slot_claim(0, &index) != NULL;
