@@ -10,8 +10,8 @@
 
 #include "alloc.h"
 #include "layout.h"
-#include "layout_shift.h"
 #include "own_share.h"
+#include "range_map.h"
 
 /* What was mapped at the start lies within so much of mmap_base, or is the program, its heap or its
  * stack, which have places of their own. */
@@ -22,7 +22,9 @@ struct spaces {
 	struct vt_layout *l;
 	struct vt_replay r;
 	struct vt_model there;
-	struct vt_shifts shifts;
+	/* how far each recorded address lies from its counterpart; kept when it is unmapped: the
+	 * program may come back to it */
+	struct vt_range_map shifts;
 	struct vt_own_share share;
 	uint32_t n_files;
 	uint64_t victim; /* of the event under way */
@@ -166,7 +168,7 @@ static void shift_start(struct spaces *s)
 			at += gap;
 		else
 			at -= gap + size;
-		vt_shifts_set(&s->shifts, o->lo, o->hi, (int64_t)(at - o->lo));
+		vt_range_map_set(&s->shifts, o->lo, o->hi, (int64_t)(at - o->lo));
 		if (s->l->there.bottomup)
 			at += size;
 	}
@@ -182,7 +184,7 @@ static int enter_start(struct spaces *s)
 		struct vt_vma v = vt_extent_vma(x);
 		if (is_ours(s, x))
 			continue;
-		v.start = vt_shifts_of(&s->shifts, x->start, &end);
+		v.start = x->start + (uint64_t)vt_range_map_get(&s->shifts, x->start, 0, &end);
 		v.end = v.start + (x->end - x->start);
 		if (vt_model_put(&s->there, &v, x->birth, x->stack))
 			return -ENOMEM;
@@ -191,10 +193,16 @@ static int enter_start(struct spaces *s)
 	return 0;
 }
 
+/* The counterpart of addr, and where the range that it belongs to ends. */
+static uint64_t there_up_to(const struct spaces *s, uint64_t addr, uint64_t *end)
+{
+	return addr + (uint64_t)vt_range_map_get(&s->shifts, addr, 0, end);
+}
+
 static uint64_t there(const struct spaces *s, uint64_t addr)
 {
 	uint64_t end;
-	return addr ? vt_shifts_of(&s->shifts, addr, &end) : 0;
+	return addr ? there_up_to(s, addr, &end) : 0;
 }
 
 static void conflict(struct spaces *s, const struct vt_event *e, int what, uint64_t addr,
@@ -228,7 +236,7 @@ static int place(struct spaces *s, const struct vt_event *e, const struct vt_eve
 		conflict(s, e, VT_CONFLICT_HITS, (uint64_t)t->ret,
 			 fx.destroyed - s->r.effect.destroyed);
 	uint64_t at = (uint64_t)e->ret;
-	vt_shifts_set(&s->shifts, at, at + page_up(len), t->ret - e->ret);
+	vt_range_map_set(&s->shifts, at, at + page_up(len), t->ret - e->ret);
 	return error;
 }
 
@@ -329,7 +337,7 @@ static int do_range(struct spaces *s, const struct vt_event *e)
 	int error = 0;
 	while (!error && at < hi) {
 		struct vt_event t = *e;
-		t.a[0] = vt_shifts_of(&s->shifts, at, &end);
+		t.a[0] = there_up_to(s, at, &end);
 		end = end < hi ? end : hi;
 		t.a[1] = end - at;
 		error = apply(s, &t, &fx);
@@ -444,7 +452,7 @@ int vt_layout_run(struct vt_layout *l, struct vt_trace *t)
 		error = follow(&s, e);
 	}
 	find_places(&s);
-	vt_shifts_free(&s.shifts);
+	vt_range_map_free(&s.shifts);
 	vt_own_share_free(&s.share);
 	vt_model_fini(&s.there);
 	vt_replay_fini(&s.r);

@@ -91,15 +91,13 @@ static bool needed_by(const struct modules *all, const char *name, bool ours)
 	return false;
 }
 
-/* A name in a list of needs is the file's, up to what its version adds: libunwind.so.8(.0.1). */
+/* A name in a list of needs is the file's, up to what its version adds: libfoo.so.8(.0.1). */
 static bool loaded_for_us(const struct modules *all, const struct module *m)
 {
 	char name[256];
 	snprintf(name, sizeof(name), "%s", base_name(m->path));
-	/* the unwinder, which is loaded by name */
-	bool by_name = strncmp(name, "libunwind.so.", 13) == 0;
 	for (;;) {
-		if (needed_by(all, name, true) || (by_name && strcmp(name, "libunwind.so.8") == 0))
+		if (needed_by(all, name, true))
 			return !needed_by(all, name, false);
 		char *dot = strrchr(name, '.');
 		if (!dot || strcmp(dot, ".so") == 0)

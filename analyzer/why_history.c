@@ -58,8 +58,8 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 		    uint64_t end, enum vt_piece_fate fate)
 {
 	struct vt_why *w = ctx;
-	(void)ev;
 	bool here = start < w->end && end > w->page;
+	vt_why_gap_freed(w, ev, start, end, fate);
 	if (fate != VT_PIECE_BORN)
 		add_piece(w, x, start, end);
 	if (!here)
@@ -144,7 +144,7 @@ static void after_event(struct vt_why *w, const struct vt_event *e)
 	if (what) {
 		w->entries = vt_grow(w->entries, w->n, &w->cap, sizeof(*w->entries));
 		struct vt_why_entry *entry = &w->entries[w->n++];
-		*entry = (struct vt_why_entry){ .event = *e, .what = what };
+		*entry = (struct vt_why_entry){ .event = *e, .what = what, .gap = w->gap };
 		entry->path = path_of(w->replay->trace, e->file);
 		for (size_t i = 0; i < w->n_pieces; i++)
 			if (w->pieces[i].birth == w->pending_victim && w->pieces[i].lo < w->end &&
@@ -223,9 +223,11 @@ int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *a
 	w->replay = &r;
 	w->sites = vt_sites_new();
 	w->roles = vt_roles_new(w->sites);
+	w->bottomup = r.model.config.bottomup;
 	r.model.observe = observe;
 	r.model.observe_ctx = w;
 	while (!begun || w->last_seq < last) {
+		vt_why_gap_before(w);
 		enum vt_item_type type = vt_replay_next(&r, &item);
 		if (type == VT_ITEM_END)
 			break;
@@ -251,6 +253,7 @@ void vt_why_free(struct vt_why *w)
 		free(w->entries[i].frames);
 	free(w->entries);
 	free(w->pieces);
+	vt_range_map_free(&w->freed);
 	vt_roles_free(w->roles);
 	vt_sites_free(w->sites);
 }

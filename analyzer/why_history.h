@@ -9,8 +9,10 @@
 #ifndef VMTRAIL_ANALYZER_WHY_HISTORY_H
 #define VMTRAIL_ANALYZER_WHY_HISTORY_H
 
+#include "range_map.h"
 #include "role.h"
 #include "units.h"
+#include "why_gap.h"
 
 /* What an event did to the page: bits of vt_why_entry.what. One for each enum vt_piece_fate, then
  * ours. */
@@ -44,6 +46,7 @@ struct vt_why_entry {
 	const struct vt_site *site;   /* NULL: no stack recorded */
 	bool by_loader;               /* the loader's own call: laying out a library, most often */
 	bool placed;                  /* the kernel chose the place, and the model says the same */
+	struct vt_why_gap gap;        /* of a new mapping whose place the kernel chose */
 	struct vt_frame_text *frames; /* if vt_why.stacks */
 	size_t n_frames;
 };
@@ -66,11 +69,14 @@ struct vt_why {
 	bool mapped; /* the first page */
 	struct vt_why_mapping now;
 	uint64_t held_bytes, n_held; /* of a range: what is mapped of it, in how many mappings */
+	bool bottomup;               /* the layout */
 	uint64_t below, above;       /* of an unmapped page: the gap it lies in */
 	/* pieces of the event under way */
 	struct vt_why_mapping *pieces;
 	size_t n_pieces, cap_pieces;
 	uint32_t pending; /* what */
+	struct vt_why_gap gap;
+	struct vt_range_map freed; /* the event that gave each address back last */
 	uint64_t pending_victim;
 	const struct vt_find *find; /* what was found in the trace, NULL: not looked for */
 	const struct vt_story *story;

@@ -44,6 +44,18 @@ static struct json_object *mapping(const struct vt_why_mapping *m)
 	return o;
 }
 
+/* Why the kernel put a mapping here. */
+static struct json_object *gap(const struct vt_why_gap *g)
+{
+	struct json_object *o = json_object_new_object();
+	vt_json_hex(o, "gap_start", g->lo);
+	vt_json_hex(o, "gap_end", g->hi);
+	vt_json_u64(o, "opened_by", g->opener);
+	vt_json_bool(o, "by_hint", g->by_hint);
+	vt_json_hex(o, "expected", vt_is_error((int64_t)g->expected) ? 0 : g->expected);
+	return o;
+}
+
 /* The event as dump has it, and what it did to the page. */
 static struct json_object *entry(const struct vt_why_entry *e, const struct vt_trace *t)
 {
@@ -54,6 +66,8 @@ static struct json_object *entry(const struct vt_why_entry *e, const struct vt_t
 			json_object_array_add(what, json_object_new_string(whats[i].name));
 	json_object_object_add(o, "what", what);
 	json_object_object_add(o, "victim", e->has_victim ? mapping(&e->victim) : NULL);
+	if (e->gap.chosen)
+		json_object_object_add(o, "placement", gap(&e->gap));
 	json_object_object_add(o, "site", vt_json_site(e->site));
 	for (size_t i = 0; i < e->n_frames; i++)
 		json_object_array_add(stack, vt_json_frame(&e->frames[i]));

@@ -312,6 +312,40 @@ static void tell_state(struct sentences *s, const struct vt_why *w)
 	say(s, &t);
 }
 
+/* Why the kernel put the last mapping of the page here. */
+static void tell_gap(struct sentences *s, const struct vt_why *w)
+{
+	char buf[512], size[VT_UNIT_TEXT];
+	struct vt_text t = { buf, 0, sizeof(buf) };
+	const struct vt_why_entry *e = NULL;
+	for (size_t i = w->n; i-- > 0 && !e;)
+		if (w->entries[i].gap.chosen)
+			e = &w->entries[i];
+	if (!e)
+		return;
+	const struct vt_why_gap *g = &e->gap;
+	if (g->by_hint)
+		vt_text_add(&t, "#%" PRIu64 " asked for its place by a hint, and that was free: ",
+			    e->event.seq);
+	else
+		vt_text_add(&t,
+			    "The kernel chose the place of #%" PRIu64 ", the %s gap that fits: ",
+			    e->event.seq, w->bottomup ? "lowest" : "highest");
+	vt_text_add(&t, "0x%" PRIx64 "-0x%" PRIx64 ", %s", g->lo, g->hi,
+		    vt_format_size(size, g->hi - g->lo));
+	const struct vt_why_entry *opener = vt_why_find(w, g->opener);
+	if (g->opener)
+		vt_text_add(&t, ", opened by #%" PRIu64, g->opener);
+	else
+		vt_text_add(&t, ", where the recording has seen nothing before");
+	if (opener)
+		vt_text_add(&t, " (%s)", vt_kinds[opener->event.kind].name);
+	vt_text_add(&t, ".");
+	if (g->expected != (uint64_t)e->event.ret && !vt_is_error((int64_t)g->expected))
+		vt_text_add(&t, " The model would have taken 0x%" PRIx64 ".", g->expected);
+	say(s, &t);
+}
+
 char **vt_why_sentences(const struct vt_why *w, size_t *n)
 {
 	struct sentences s = { 0 };
@@ -323,6 +357,7 @@ char **vt_why_sentences(const struct vt_why *w, size_t *n)
 	tell_state(&s, w);
 	tell_range(&s, w);
 	tell_discard(&s, w);
+	tell_gap(&s, w);
 	*n = s.n;
 	return s.v;
 }

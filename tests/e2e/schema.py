@@ -28,9 +28,11 @@ REUSE = {"kind": "text", "severity": "text", "seq": "int", "addr": "hex", "lengt
          "history": [{**EVENT, "site": (SITE, None)}], "proof": "text?", "proof_seq": "int",
          "overlap": "bool", "opened": "int", "placement": "text?", "path": "text?", "count": "int",
          "limit": "int", "makers": [MAKER], "alike": "int", "sentence": "text", "advice": "text"}
+GAP = {"gap_start": "hex", "gap_end": "hex", "opened_by": "int", "by_hint": "bool",
+       "expected": "hex"}
 WHY = {"addr": "hex", "page": "hex", "end": "hex", "after_seq": "int", "at_start": (MAPPING, None),
        "history": [{**EVENT, "what": ["text"], "victim": (MAPPING, None), "site": (SITE, None),
-                    "stack": [FRAME]}],
+                    "stack": [FRAME], "placement?": GAP}],
        "state": (MAPPING, None), "verdict": ["text"], "findings": [REUSE]}
 SCHEMAS = {"dump": DUMP, "reuse": REUSE, "why": WHY}
 
