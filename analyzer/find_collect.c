@@ -186,6 +186,24 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 	}
 }
 
+/* The rules that an event of this kind can break. Returns the claim of what was found, or 0. */
+static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
+{
+	switch (e->kind) {
+	case VT_MUNMAP:
+		return vt_find_unmap(f, e);
+	case VT_MREMAP:
+		vt_find_change(f, e);
+		return vt_find_fixed(f, e);
+	case VT_MMAP:
+	case VT_SHMAT:
+		return vt_find_fixed(f, e);
+	default:
+		vt_find_change(f, e);
+		return 0;
+	}
+}
+
 static void take_event(struct vt_find *f, const struct vt_event *e)
 {
 	const struct vt_module *caller = vt_caller_of(f->sites, f->replay, e);
@@ -198,16 +216,14 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	f->hint_seq = 0;
 	if (e->kind == VT_FAULT)
 		vt_find_fault(f, e);
-	bool explained = vt_find_prove(f, e) || vt_find_hint_relied(f, e);
-	if (!explained) {
-		claim = vt_find_unmap(f, e);
-		if (!claim)
-			claim = vt_find_fixed(f, e);
-		vt_find_change(f, e);
-	}
-	vt_find_note_hint(f, e);
+	if (!vt_find_prove(f, e) && !vt_find_hint_relied(f, e))
+		claim = apply_rules(f, e);
+	if (e->kind == VT_MMAP && e->a[0])
+		vt_find_note_hint(f, e);
 	vt_find_limits(f, e);
 	vt_find_files(f, e);
+	if (!f->n_pieces)
+		return;
 	enter_deaths(f, e, claim);
 	enter_birth(f, e, role);
 }

@@ -109,7 +109,7 @@ static void find_unsynced(struct vt_find *f, const struct vt_event *e)
 {
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
-		if ((p->fate != VT_PIECE_UNMAPPED && p->fate != VT_PIECE_CLOBBERED) ||
+		if (!p->file || (p->fate != VT_PIECE_UNMAPPED && p->fate != VT_PIECE_CLOBBERED) ||
 		    (p->flags & (VT_VM(SHARED) | VT_VM(WRITE))) != (VT_VM(SHARED) | VT_VM(WRITE)) ||
 		    !is_lasting(f, p->file) || vt_owners_is_synced(&f->owners, p->birth))
 			continue;

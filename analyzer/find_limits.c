@@ -110,7 +110,7 @@ static void find_areas(struct vt_find *f, const struct vt_event *e)
 	bool refused = e->ret == -ENOMEM || (e->kind == VT_MADVISE && e->ret == -EAGAIN);
 	if (f->replay->effect.splits && !vt_is_error(e->ret))
 		count(&f->splits, e->stack, f->replay->effect.splits, e->seq);
-	if (!limit || areas < limit / 4)
+	if (!limit || 4 * areas < limit)
 		return;
 	if (refused && may_need_areas(e->kind) && areas + m->totals.undetermined + 1 >= limit) {
 		struct vt_finding n = begin_areas(f, e, areas + m->totals.undetermined);

@@ -71,7 +71,7 @@ static void list(struct vt_find *f, const struct vt_dead *d, const struct vt_fin
 bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if ((!f->n && !f->n_suspicions) || !f->actor || !vt_find_range(e, &lo, &hi) ||
+	if (!f->claims.root || !f->actor || !vt_find_range(e, &lo, &hi) ||
 	    (e->kind != VT_MUNMAP && e->kind != VT_MPROTECT && e->kind != VT_MADVISE &&
 	     e->kind != VT_MSYNC && e->kind != VT_MREMAP))
 		return false;

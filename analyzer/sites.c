@@ -263,6 +263,9 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 		*lasting &= m->has_file;
 		if (m->role == VT_MODULE_RECORDER)
 			continue;
+		/* a jump into what is no code tells nothing: its caller does */
+		if (i == 0 && e->kind == VT_FAULT && !m->has_file && stack->n > 1)
+			continue;
 		if (!is_runtime(m, function) && !is_entry(function))
 			return site_at(s, m, &f[0], &f[n - 1], vt_public_name(via));
 		via = function;
