@@ -125,25 +125,25 @@ class Cases(TraceTest):
         self.assertEqual(finding["victims"][0]["birth"], finding["history"][0]["seq"])
 
     def exhausted(self, name, refused, maker):
-        """The case runs out of areas in a call, and these calls had made most of them."""
+        """The case runs out of areas in one of these calls, and this call had made most of them."""
         self.record([CASES / name], timeout=120)
         trace = self.only_trace()
         finding = self.findings(trace, 1)[0]
         self.assertEqual((finding["kind"], finding["severity"]), ("map-count", "error"))
-        self.assertEqual(finding["history"][-1]["call"], refused)
         self.assertGreater(finding["count"], finding["limit"] * 0.99)
         calls = {e["seq"]: e["call"] for e in finding["history"]}
+        self.assertIn(calls[finding["seq"]], refused)
         self.assertIn(maker, [calls[m["seq"]] for m in finding["makers"]])
         self.assertGreater(max(m["areas"] for m in finding["makers"]), finding["limit"] // 2)
 
     def test_clickhouse_5369_areas_exhausted_by_guards(self):
-        self.exhausted("clickhouse_5369", "mprotect", "mmap")
+        self.exhausted("clickhouse_5369", ("mmap", "mprotect"), "mmap")
 
     def test_memcached_512_areas_exhausted_by_blocks_of_malloc(self):
-        self.exhausted("memcached_512", "madvise", "mmap")
+        self.exhausted("memcached_512", ("mmap", "madvise"), "mmap")
 
     def test_mps_304_mprotect_fails_at_the_limit(self):
-        self.exhausted("mps_304", "mprotect", "mprotect")
+        self.exhausted("mps_304", ("mprotect",), "mprotect")
 
     def test_near_the_limit_of_areas(self):
         self.record([CASES / "clickhouse_5369", 30000], timeout=120)

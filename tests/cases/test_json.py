@@ -1,4 +1,4 @@
-"""The JSON of dump, reuse and why is what vmtrail(1) says it is, and so are the page's examples.
+"""The JSON of dump, reuse, why and whatif is what vmtrail(1) says it is, and so are the page's examples.
 
 SPDX-License-Identifier: MIT
 """
@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from harness import TraceTest, main
-from schema import DUMP, REUSE, SCHEMAS, WHY, complaints, fields
+from schema import DUMP, REUSE, SCHEMAS, WHATIF, WHY, complaints, fields
 
 CASES = pathlib.Path(os.environ.get("TEST_CASES", "."))
 PAGE = pathlib.Path(__file__).parents[2] / "analyzer" / "man" / "vmtrail.1"
@@ -47,6 +47,13 @@ class Json(TraceTest):
         found = self.check(self.only_trace().command("reuse", "--format=json").stdout, REUSE)
         self.assertTrue(found[0]["makers"])
 
+    def test_of_other_limits(self):
+        self.record([CASES / "kona_162"])
+        for limit in ("--rlimit-as=1M", "--rlimit-as=1T", "--max-map-count=10", "--overcommit=2"):
+            with self.subTest(limit=limit):
+                result = self.only_trace().command("whatif", limit, "--format=json")
+                self.check(result.stdout, WHATIF)
+
     def test_a_wrong_value_is_found(self):
         good = {"seq": 1, "areas": 2, "splits": True}
         schema = REUSE["makers"][0]
@@ -55,7 +62,8 @@ class Json(TraceTest):
             self.assertEqual(len(complaints(bad, schema)), 1, bad)
 
     def test_every_field_is_in_the_manual_page(self):
-        everything = "".join(section(n) for n in ("dump", "maps", "Frames", "reuse", "why"))
+        everything = "".join(section(n) for n in ("dump", "maps", "Frames", "reuse", "why",
+                                               "whatif"))
         for command, schema in SCHEMAS.items():
             missing = {f for f in fields(schema) if not re.search(rf"\b{f}\b", everything)}
             self.assertEqual(missing, set(), command)

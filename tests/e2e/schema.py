@@ -34,7 +34,15 @@ WHY = {"addr": "hex", "page": "hex", "end": "hex", "after_seq": "int", "at_start
        "history": [{**EVENT, "what": ["text"], "victim": (MAPPING, None), "site": (SITE, None),
                     "stack": [FRAME], "placement?": GAP}],
        "state": (MAPPING, None), "verdict": ["text"], "findings": [REUSE]}
-SCHEMAS = {"dump": DUMP, "reuse": REUSE, "why": WHY}
+WHATIF = {"trace": "text", "limits": {"*": "any"}, "calls": "int", "would_fail": "int",
+          "failed_too": "int", "by_rule": {"*": "int"},
+          "first": ({**EVENT, "would_fail_with": "text", "rule": "text", "limited_by": "text?",
+                     "held": "int", "asked": "int", "allowed": "int", "site": (SITE, None),
+                     "stack": [FRAME]}, None),
+          "state": {"*": "int"}, "own": {"*": "int"},
+          "holders": [{"site": (SITE, None), "name?": "text", "bytes?": "int", "vmas?": "int"}],
+          "assumptions": ["text"]}
+SCHEMAS = {"dump": DUMP, "reuse": REUSE, "why": WHY, "whatif": WHATIF}
 
 TYPES = {
     "any": lambda v: True,
