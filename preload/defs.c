@@ -63,10 +63,12 @@ static void define_thread(void *arg)
 	vt_put_str(&b, name, strnlen(name, 16));
 	vt_put_varint(&b, (uint64_t)t);
 	vt_define(VT_DEF_THREAD, &b, body);
-	if (!t->pending)
+	if (!t->pending) {
 		t->pending = pending_record(t->tid);
-	else
+	} else {
 		t->pending->tid = t->tid;
+		t->pending->pid = (uint32_t)vt_sys0(SYS_getpid);
+	}
 	vt_stack_home(t);
 }
 

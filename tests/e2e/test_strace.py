@@ -6,11 +6,30 @@ import pathlib
 import shutil
 
 import strace_log
-from harness import LIBRARY, TraceTest, environment, main, program, run
+from harness import LIBRARY, PYTHON, TraceTest, environment, main, program, run
 
 MARK = ("munmap", (0xbad1, 1), -22)
 SHARED = 1
 MADV_POPULATE_WRITE = 23
+# In a forked child two threads and the main thread map by turns.
+FORK_AND_THREADS = """
+import mmap, os, threading
+def work():
+    for _ in range(50):
+        mmap.mmap(-1, 8192).close()
+pid = os.fork()
+work()
+if not pid:
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+        work()
+    for thread in threads:
+        thread.join()
+    work()
+else:
+    os.waitpid(pid, 0)
+"""
 FAR = 1 << 40  # above what these programs populate
 
 
@@ -129,6 +148,20 @@ class Strace(TraceTest):
         # A handler that runs between a call and its entry stands before it in the trace.
         print(self.assert_nothing_escapes([program("signals"), "timer", "500", "5000"],
                                           in_order=False), "calls")
+
+    def test_nothing_escapes_from_a_forked_childs_threads(self):
+        # The main thread's record came along from the parent: no other thread may take it.
+        log = self.dir / "strace.log"
+        done = run(["strace", "-o", log, *strace_log.STRACE_OPTIONS, f"-ELD_PRELOAD={LIBRARY}",
+                    f"-EVMTRAIL_OUTPUT={self.traces_dir}", PYTHON, "-c", FORK_AND_THREADS])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        pairs, left = strace_log.match(strace_log.read_strace(log), self.traces())
+        self.assertEqual(left, [])
+        for image, trace in pairs:
+            one = strace_log.Comparison(image, trace)
+            self.assertEqual((one.missing, one.invented), ([], []))
+            self.assertGreater(one.calls, 100)
+        self.assertEqual([image.forked for image, _ in pairs], [False, True])
 
 
 if __name__ == "__main__":
