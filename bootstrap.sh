@@ -40,6 +40,7 @@ openjdk-17-jre-headless command:java
 redis-server            command:redis-server
 redis-tools             command:redis-benchmark
 postgresql              command:pgbench
+chromium                command:chromium
 libjemalloc2            library:libjemalloc.so.2
 libtcmalloc-minimal4    library:libtcmalloc_minimal.so.4
 libmimalloc2.0          library:libmimalloc.so.2

@@ -320,14 +320,16 @@ static union vt_frame_rule rule_of(const struct row *r)
 		rule.kind = VT_FRAME_LAST;
 		return rule;
 	}
-	if (r->ra.how != AT_CFA || r->ra.offset != -8 || r->cfa_unknown ||
+	bool far = r->ra.offset == -VT_FAR && r->cfa_reg == RBP && !r->cfa_deref;
+	if (r->ra.how != AT_CFA || (r->ra.offset != -8 && !far) || r->cfa_unknown ||
 	    r->cfa_offset != r->cfa_offset << 40 >> 40 || r->cfa_offset % 8 ||
 	    !encode(&r->rbx, r->cfa_deref, &rbx) || !encode(&r->rbp, r->cfa_deref, &rbp))
 		return hard;
 	rule.rbx = rbx;
 	rule.rbp = rbp;
 	rule.cfa = r->cfa_offset;
-	rule.kind = r->cfa_deref        ? VT_FRAME_DEREF
+	rule.kind = far                 ? VT_FRAME_FAR
+		    : r->cfa_deref      ? VT_FRAME_DEREF
 		    : r->cfa_reg == RSP ? VT_FRAME_RSP
 		    : r->cfa_reg == RBP ? VT_FRAME_RBP
 		    : r->cfa_reg == RBX ? VT_FRAME_RBX

@@ -20,7 +20,10 @@ enum vt_frame_kind {
 	VT_FRAME_GUESS,  /* code without a table: it is assumed to keep rbp as frame pointer */
 	VT_FRAME_LAST,   /* there is no caller */
 	VT_FRAME_HARD,   /* a form that is not known: the caller cannot be told */
+	VT_FRAME_FAR, /* rbp + cfa, and the return address VT_FAR bytes below that: vt_site_far */
 };
+
+#define VT_FAR 136
 
 #define VT_REG_SAME (-32768)
 

@@ -102,6 +102,12 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 	return vt_sys6(nr, a, b, c, d, e, f);
 }
 
+/* Whether the number is that of a call that is recorded wherever it is made. */
+bool vt_is_memory_call(uint32_t nr)
+{
+	return nr < sizeof(vt_known) && vt_known[nr] && vt_known[nr] < RAW_ONLY;
+}
+
 /* Made at a redirected site. */
 long vt_inner(long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -198,13 +204,14 @@ static bool redirect(const uint8_t *site, uint32_t nr, bool small)
 	return (small || vectors_can_be_kept()) && redirect_to(site, entry);
 }
 
-static void note_site(const struct library *l, const uint8_t *at, uint32_t nr, const char *what)
+void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t nr,
+		  const char *what)
 {
 	char line[128];
 	struct vt_text t = { line, line + sizeof(line) - 1 };
-	vt_text_str(&t, l->name);
+	vt_text_str(&t, module);
 	vt_text_str(&t, "+0x");
-	vt_text_hex(&t, (uint64_t)at - l->base);
+	vt_text_hex(&t, (uint64_t)at - base);
 	vt_text_str(&t, " ");
 	if (vt_known[nr] < RAW_ONLY) {
 		vt_text_str(&t, vt_kinds[vt_known[nr] - 1].name);
@@ -284,7 +291,7 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 		vt.sees_sigaction |= done;
 		vt.misses_sigaction |= !done;
 	}
-	note_site(l, fn + i, nr, what);
+	vt_note_site(l->name, l->base, fn + i, nr, what);
 }
 
 /* The function that holds an address, by the table of n pairs; its length, 0: none is known. */
@@ -311,7 +318,7 @@ static uint64_t function_of(const struct library *l, const int32_t *table, size_
  * The next syscall instruction in [at, end), or end. By sixteen bytes at a time: byte by byte, a
  * megabyte of libc took a third of the time that recording adds to a process's start.
  */
-static const uint8_t *next_syscall(const uint8_t *at, const uint8_t *end)
+const uint8_t *vt_next_syscall(const uint8_t *at, const uint8_t *end)
 {
 	const __m128i first = _mm_set1_epi8(0x0f), second = _mm_set1_epi8(0x05);
 	for (; end - at > 16; at += 16) {
@@ -336,7 +343,7 @@ static void scan(struct library *l)
 		return;
 	}
 	const uint8_t *at = (const uint8_t *)l->text_lo, *end = (const uint8_t *)l->text_hi;
-	for (at += SITE_LEN - 2; (at = next_syscall(at, end)) < end; at += 2) {
+	for (at += SITE_LEN - 2; (at = vt_next_syscall(at, end)) < end; at += 2) {
 		const uint8_t *site = at - (SITE_LEN - 2), *fn;
 		uint64_t len = *site == 0xb8 ? function_of(l, table, n, site, &fn) : 0;
 		if (len)

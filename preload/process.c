@@ -63,6 +63,7 @@ static void read_options(char **envp)
 	o->faults = option(envp, VT_OPT_FAULTS);
 	o->stop_on = (uint32_t)option(envp, VT_OPT_STOP_ON);
 	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
+	o->inline_bytes = option(envp, VT_OPT_INLINE) << 20;
 	o->ring_slots = (uint32_t)option(envp, VT_OPT_RING);
 	uint64_t batch = o->ring_slots / 8 < 256 ? o->ring_slots / 8 : 256;
 	if (o->snapshot_every && o->snapshot_every < batch)
@@ -212,8 +213,10 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
 	vt_thread_seen(&vt_self);
 	vt_stack_init();
-	if (vt.options.inner)
+	if (vt.options.inner) {
 		vt_inner_install();
+		vt_inline_install(vt.options.inline_bytes);
+	}
 	bool handing = vt.sees_exec && !vt.misses_exec && vt_env_keep(envp);
 	adopt();
 	vt_stack_home(&vt_self);

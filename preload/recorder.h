@@ -65,7 +65,8 @@ struct vt_options {
 	uint32_t batch; /* slots waiting before a drain is worth the lock */
 	uint64_t snapshot_every;
 	uint32_t ring_slots;
-	uint32_t stop_on; /* VT_STOP_* bits */
+	uint32_t stop_on;      /* VT_STOP_* bits */
+	uint64_t inline_bytes; /* of text that may be searched for system calls of its own */
 	bool children, smaps, inner, faults;
 };
 
@@ -347,6 +348,13 @@ void vt_before_sandbox(bool strict, const void *filter);
 
 /* inner.c */
 void vt_inner_install(void);
+bool vt_is_memory_call(uint32_t nr);
+const uint8_t *vt_next_syscall(const uint8_t *at, const uint8_t *end);
+void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t nr,
+		  const char *what);
+
+/* inline.c */
+void vt_inline_install(uint64_t bytes);
 
 /* text.c - building small texts without stdio. */
 struct vt_text {

@@ -8,6 +8,8 @@
  *               keeps, hands the arguments to vt_inner and returns its result in rax. Entries are
  *               VT_SITE_SIZE bytes apart, one for each system call number. vt_site_full_N also
  *               keeps the vector registers, for sites in the middle of larger functions.
+ * vt_site_far   the same for a site elsewhere, whose stub has set %eax, kept the 128 bytes below the
+ *               stack pointer, and put the address behind the site on the stack (inline.c).
  * vt_site_clone, vt_site_clone3  the same for the two functions of libc that start a task on another
  *               stack: the return address waits in r9, which they do not use.
  * vt_clone_task starts a task on a stack of its own.
@@ -68,7 +70,7 @@
 	call vt_inner
 	.endm
 
-	.macro restore
+	.macro unsave
 	leaq -48(%rbp), %rsp
 	popq %r10
 	popq %r9
@@ -77,6 +79,10 @@
 	popq %rsi
 	popq %rdi
 	popq %rbp
+	.endm
+
+	.macro restore
+	unsave
 	.cfi_def_cfa %rsp, 8
 	ret
 	.endm
@@ -92,10 +98,7 @@ common:
 	.size common, . - common
 
 	/* The vector state: x87, SSE, AVX and AVX-512, in at most 2,752 bytes. */
-	.type common_full, @function
-common_full:
-	.cfi_startproc
-	save
+	.macro hand_over_full
 	subq $3072, %rsp
 	andq $-64, %rsp
 	movq %rsp, %r11
@@ -126,9 +129,31 @@ common_full:
 	xorl %edx, %edx
 	xrstor64 (%r11)
 	movq %rcx, %rax
+	.endm
+
+	.type common_full, @function
+common_full:
+	.cfi_startproc
+	save
+	hand_over_full
 	restore
 	.cfi_endproc
 	.size common_full, . - common_full
+
+	.globl vt_site_far
+	.hidden vt_site_far
+	.type vt_site_far, @function
+vt_site_far:
+	.cfi_startproc
+	.cfi_def_cfa %rsp, 136
+	.cfi_offset %rip, -136
+	save
+	hand_over_full
+	unsave
+	.cfi_def_cfa %rsp, 136
+	ret $128
+	.cfi_endproc
+	.size vt_site_far, . - vt_site_far
 
 	sites vt_site, common
 	sites vt_site_full, common_full

@@ -159,6 +159,9 @@ static inline bool step(struct walk *w, union vt_frame_rule rule)
 	case VT_FRAME_RBX:
 		cfa = w->rbx + (uint64_t)(int64_t)rule.cfa;
 		return leave(w, rule, cfa, cfa);
+	case VT_FRAME_FAR:
+		cfa = w->rbp + (uint64_t)(int64_t)rule.cfa;
+		return leave(w, rule, cfa, cfa) && word(w, cfa - VT_FAR, &w->pc);
 	case VT_FRAME_DEREF:
 		return !(w->rbp & 7) && word(w, w->rbp + (uint64_t)(int64_t)rule.cfa, &cfa) &&
 		       leave(w, rule, cfa, w->rbp);

@@ -54,6 +54,9 @@ enum { VT_STOP_FIXED_CLOBBER = 1, VT_STOP_FOREIGN_UNMAP = 2, VT_STOP_DOUBLE_UNMA
 	X(STOP_ON, "stop-on", 0, "VMTRAIL_STOP_ON", STOP, 0, 7, 0, "KIND,...",                     \
 	  "SIGTRAP before a call that would be one of these findings of\n"                         \
 	  "reuse: fixed-clobber, foreign-unmap, double-unmap (default no)")                        \
+	X(INLINE, "inline", 0, "VMTRAIL_INLINE", NUMBER, 0, 65536, 4, "MIB",                       \
+	  "see calls by system call instructions of the program's and\n"                           \
+	  "its libraries' own, in so much code, or no (default 4)")                                \
 	X(RING, "ring", 0, "VMTRAIL_RING", SLOTS, 256, 65536, 8192, "SLOTS",                       \
 	  "events held in the live part of the trace, a power of two\n"                            \
 	  "from 256 to 65536 (default 8192)")

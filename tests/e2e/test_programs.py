@@ -2,6 +2,9 @@
 
 SPDX-License-Identifier: MIT
 """
+import platform
+import unittest
+
 from harness import TraceTest, main, program
 
 PROGRAMS = [
@@ -55,6 +58,23 @@ class Programs(TraceTest):
         self.assertEqual(recorded.returncode, 0, recorded.stderr)
         self.assertEqual(self.only_trace("end_maps").text("maps", "--at", "end"),
                          recorded.stdout)
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "sites are redirected on x86-64 only")
+    def test_system_call_instructions_of_the_program_itself(self):
+        self.record_and_compare([program("inline")])
+        trace = self.only_trace("inline")
+        calls = [(e["call"], e["args"][1] // 4096) for e in trace.events() if e["call"] != "exit_group"]
+        self.assertEqual(calls, [("mmap", 1), ("munmap", 1), ("munmap", 1), ("mmap", 3), ("munmap", 3),
+                                 ("mmap", 5), ("munmap", 5), ("mmap", 7), ("munmap", 7), ("munmap", 9)])
+        self.assertIn("mmap: left alone: a branch may land inside it", trace.text("report", "--capture"))
+        stacks = trace.text("dump", "--stacks", "--call=mmap")
+        self.assertRegex(stacks, r"#0 +map_leaf.*\n +#1 +__libc_start")
+        self.assert_verified(trace)
+
+    def test_system_call_instructions_are_not_looked_for_if_so_asked(self):
+        self.record_and_compare([program("inline")], "--inline=no")
+        events = self.only_trace("inline").events("--call=mmap,munmap")
+        self.assertEqual([e["args"][1] for e in events], [4096, 9 * 4096])
 
     def test_the_unwinder_does_not_take_the_programs_errno_for_its_own(self):
         self.record_and_compare([program("uncharted")])
