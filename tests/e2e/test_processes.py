@@ -80,7 +80,8 @@ class Processes(TraceTest):
         before = next(t for t in self.traces() if 12 in self.pages_mapped(t))
         failed = [e for e in self.process_events(before) if not e["undone"]]
         self.assertEqual([(e.get("file"), e["errno"]) for e in failed],
-                         [("/nonexistent/program", "ENOENT"), (None, "EFAULT")])
+                         [("/nonexistent/program", "ENOENT"), (None, "EFAULT"),
+                          (program("forker"), "EFAULT"), (program("forker"), "EFAULT")])
 
     def test_forks_by_system_calls_that_nobody_sees(self):
         self.assert_pages(self.record_forker("asm", 2), [11, 12], [21])
