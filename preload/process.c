@@ -285,8 +285,6 @@ static void start_in_child(void *whole)
 	vt.generation++;
 	vt.n_own = 0;
 	drop_inheritance(*(bool *)whole);
-	if (vt.stack_cache)
-		memset(vt.stack_cache, 0, VT_CACHE_SLOTS * sizeof(*vt.stack_cache));
 	start_clock();
 	atomic_store(&vt.full, false);
 	vt.snapshots = 0;

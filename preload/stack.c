@@ -192,6 +192,12 @@ static struct vt_stack_entry *add(const uint64_t *pc, uint32_t n, unsigned hash)
 	return e;
 }
 
+/* What a parent's trace holds is not in its child's: a forked child finds nothing of before. */
+static inline uint64_t cache_key(const struct taking *k)
+{
+	return k->hash ^ (uint64_t)vt.generation << 32;
+}
+
 static void intern(void *arg)
 {
 	struct taking *k = arg;
@@ -204,7 +210,7 @@ static void intern(void *arg)
 	else if (e->generation != vt.generation && !write_definition(e))
 		e = NULL;
 	if (e)
-		vt_cache_set(vt.stack_cache, k->hash, e->id);
+		vt_cache_set(vt.stack_cache, cache_key(k), e->id);
 	k->id = e ? e->id : 0;
 }
 
@@ -229,7 +235,7 @@ static uint32_t identify(struct taking *k)
 	k->hash = (uint64_t)k->n;
 	for (int i = 0; i < k->n; i++)
 		k->hash = vt_mix(k->hash, (uint64_t)k->pc[k->skip + i]);
-	k->id = vt_cache_get(vt.stack_cache, k->hash);
+	k->id = vt_cache_get(vt.stack_cache, cache_key(k));
 	if (vt_unlikely(!k->id))
 		vt_locked(intern, k);
 	return k->id;
