@@ -23,7 +23,8 @@ static int usage(void)
 	puts(
 	    "usage: vmtrail import strace LOG [-o TRACE] [options]\n\n"
 	    "Makes a trace of a log that strace -f has written (LOG may be - for standard input),\n"
-	    "with any of -t, -tt, -ttt, -r, -T, -k, -y, --decode-pids=comm, and any other system\n"
+	    "with any of -t, -tt, -ttt, -r, -T, -k, -i, -y, --decode-pids=comm, and any other "
+	    "system\n"
 	    "calls between. Every command works on it; what the process had mapped before the log\n"
 	    "began is not known.\n\n"
 	    "  -o, --output=TRACE    the trace, with %p and %e as in record (default: "

@@ -164,6 +164,8 @@ struct vt_find {
 	struct vt_replay *replay;
 	struct vt_sites *sites;
 	struct vt_owners owners;
+	bool stackless;     /* a log without stacks: whose code called is not known */
+	uint64_t handovers; /* mappings that were unmapped by another thread than their own */
 	struct vt_history history;
 	struct vt_history
 	    claims; /* the last deaths that findings stand for, and nothing lives there */
@@ -210,6 +212,9 @@ struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d);
 
 /* Whether that finding is a suspicion, not listed yet. */
 bool vt_find_is_suspicion(const struct vt_dead *d);
+
+/* At the end of a log without stacks: what is left of suspicions, with no proof to be had. */
+void vt_find_flush_suspicions(struct vt_find *f);
 
 /* Put the most severe first, and one in place of those that are alike. */
 void vt_find_sort(struct vt_find *f);

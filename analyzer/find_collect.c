@@ -209,7 +209,8 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	const struct vt_module *caller = vt_caller_of(f->sites, f->replay, e);
 	enum vt_role role;
 	uint32_t claim = 0;
-	f->actor = vt_owner_of(&f->owners, caller, e, &role);
+	f->actor = f->stackless ? vt_owner_without_stacks(&f->owners, e, &role)
+				: vt_owner_of(&f->owners, caller, e, &role);
 	f->actor_path = caller && caller->has_file ? caller->path : NULL;
 	if ((e->flags & (VT_EV_LATE | VT_EV_UNDONE)) || f->replay->effect.contradiction)
 		f->actor = VT_OWNER_UNKNOWN;
@@ -238,6 +239,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	f->trace = t;
 	f->replay = &r;
 	f->claims.only_last = true;
+	f->stackless = vt_trace_meta(t, "source") && !t->n_stacks;
 	f->sites = vt_sites_new();
 	r.model.observe = observe;
 	r.model.observe_ctx = f;
@@ -252,6 +254,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	}
 	vt_find_flush_hints(f);
 	vt_find_flush_limits(f);
+	vt_find_flush_suspicions(f);
 	vt_find_sort(f);
 	vt_replay_fini(&r);
 	f->replay = NULL;

@@ -96,6 +96,24 @@ uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
 	return (uint32_t)f->n;
 }
 
+/*
+ * A thread that gives back a second time what another has got since is the pattern of a double
+ * unmap, and of blocks that go from hand to hand. Where no other block does, it is worth a warning.
+ */
+void vt_find_flush_suspicions(struct vt_find *f)
+{
+	uint64_t n = f->n_suspicions < VT_FIND_SUSPICIONS ? f->n_suspicions : VT_FIND_SUSPICIONS;
+	if (!f->stackless || f->handovers)
+		return;
+	for (uint64_t i = 0; i < n; i++) {
+		struct vt_finding *s = &f->suspicions[i];
+		if (s->severity != VT_SEVERITY_SUSPICION || s->kind != VT_FIND_DOUBLE_UNMAP)
+			continue;
+		s->severity = VT_SEVERITY_WARNING;
+		vt_find_add(f, s);
+	}
+}
+
 struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d)
 {
 	if (!d->claim)

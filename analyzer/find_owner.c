@@ -22,6 +22,20 @@ static enum vt_role role_of(const struct vt_module *m, const struct vt_event *e)
 	return VT_ROLE_MALLOC;
 }
 
+/* Give an owner its name, the first time that it comes up. */
+static uint32_t named(struct vt_owners *o, uint32_t owner, const char *name)
+{
+	if (owner >= o->cap_names) {
+		size_t cap = (size_t)owner * 2;
+		o->names = vt_realloc(o->names, cap, sizeof(*o->names));
+		memset(o->names + o->cap_names, 0, (cap - o->cap_names) * sizeof(*o->names));
+		o->cap_names = cap;
+	}
+	if (!o->names[owner])
+		o->names[owner] = vt_strndup(name, strlen(name));
+	return owner;
+}
+
 uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struct vt_event *e,
 		     enum vt_role *role)
 {
@@ -35,15 +49,15 @@ uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struc
 	uint32_t owner = VT_OWNER_MODULE + m->number;
 	if (owner > UINT16_MAX) /* as struct vt_dead has it */
 		return VT_OWNER_UNKNOWN;
-	if (owner >= o->cap_names) {
-		size_t cap = (size_t)owner * 2;
-		o->names = vt_realloc(o->names, cap, sizeof(*o->names));
-		memset(o->names + o->cap_names, 0, (cap - o->cap_names) * sizeof(*o->names));
-		o->cap_names = cap;
-	}
-	if (!o->names[owner])
-		o->names[owner] = vt_strndup(m->name, strlen(m->name));
-	return owner;
+	return named(o, owner, m->name);
+}
+
+uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role)
+{
+	bool stack = e->kind == VT_MMAP && (e->a[3] & MAP_STACK);
+	bool loader = e->kind == VT_MMAP && (e->a[3] & MAP_DENYWRITE); /* nobody else says that */
+	*role = stack ? VT_ROLE_STACK : loader ? VT_ROLE_LOADER : VT_ROLE_MODULE;
+	return stack || loader ? VT_OWNER_UNKNOWN : named(o, VT_OWNER_MODULE, "the program");
 }
 
 const char *vt_owner_name(const struct vt_owners *o, uint32_t owner)

@@ -48,6 +48,13 @@ struct vt_owners {
 uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const struct vt_event *e,
 		     enum vt_role *role);
 
+/*
+ * The same for a log without stacks: the program is one owner. Thread stacks and libraries are
+ * nobody's: libc makes them in one thread and gives them back in another, the loader lays segments
+ * over its own mappings.
+ */
+uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role);
+
 /* A module's name, "libc", "the kernel", "?". */
 const char *vt_owner_name(const struct vt_owners *o, uint32_t owner);
 const char *vt_role_name(enum vt_role role);

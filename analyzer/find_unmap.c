@@ -110,8 +110,10 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 		if (!b.owner || (own && b.tid == e->tid) || vt_find_own_text(f, p))
 			continue;
 		enum vt_severity severity = VT_SEVERITY_SUSPICION;
-		if (own && !had_just_this(f, e, b.seq, lo, hi, &d))
+		if (own && !had_just_this(f, e, b.seq, lo, hi, &d)) {
+			f->handovers++;
 			continue;
+		}
 		lost |= own;
 		if (!own)
 			severity = judge_foreign(f, &b, lo, hi);

@@ -253,6 +253,17 @@ static bool read_time(struct vt_line *line, struct vt_slice *s)
 	return true;
 }
 
+/* The instruction pointer, as -i shows it: "[00007f12a4b0c5d7] ". */
+static void skip_address(struct vt_slice *s)
+{
+	const char *close =
+	    s->p < s->end && *s->p == '[' ? memchr(s->p, ']', (size_t)(s->end - s->p)) : NULL;
+	if (!close || close - s->p != 17)
+		return;
+	s->p = close + 1;
+	skip_spaces(s);
+}
+
 static bool ends_with(struct vt_slice s, const char *text)
 {
 	size_t n = strlen(text);
@@ -328,6 +339,7 @@ void vt_line_read(struct vt_line *line, const char *p, const char *end)
 	if (s.p < s.end && is_digit(*s.p))
 		read_time(line, &s);
 	skip_spaces(&s);
+	skip_address(&s);
 	if (vt_slice_starts(s, "<... "))
 		read_resumed(line, s);
 	else if (vt_slice_starts(s, "--- "))

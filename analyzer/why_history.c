@@ -233,7 +233,7 @@ int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *a
 			break;
 		vt_sites_follow(w->sites, &r, &item);
 		vt_roles_follow(w->roles, &r, &item);
-		if (!begun)
+		if (!begun && type != VT_ITEM_EVENT)
 			w->had_start = find_mapping(w, &w->start);
 		begun = true;
 		if (type == VT_ITEM_EVENT) {

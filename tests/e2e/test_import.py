@@ -40,7 +40,9 @@ class Grammar(ImportTest):
                                ("12:34:56 ", ""), ("77  12:34:56.000123 ", " <0.000012>"),
                                ("1700000000.123456 ", ""), ("1700000000 ", ""),
                                ("77 1700000000.123456789 ", ""), ("     0.000123 ", ""),
-                               ("77 12:34:56.123456 (+     0.000017) ", " <0.000009>")]:
+                               ("77 12:34:56.123456 (+     0.000017) ", " <0.000009>"),
+                               ("77 1700000000.123456 [00007f8b27e5bca3] ", ""),
+                               ("[????????????????] ", "")]:
             with self.subTest(prefix=prefix):
                 trace = self.imported(f"{prefix}{MAPPED} = 0x7f0000001000{suffix}\n")
                 self.assertEqual(self.lines(trace), [f"{MAPPED} = 0x7f0000001000"])
@@ -131,6 +133,52 @@ class Grammar(ImportTest):
             "1 --- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_ACCERR, si_addr=0x10} ---\n"
             f"1 {MAPPED} = 0x7f0000001000\n1 +++ exited with 0 +++\n")
         self.assertEqual([e["call"] for e in trace.events()], ["mmap"])
+
+
+class Findings(ImportTest):
+    # FEX-Emu #3253 as it was reported: four lines, no stacks.
+    LINES = [f"[pid 269497] mmap(NULL, 16777216, PROT_READ|PROT_WRITE|PROT_EXEC, "
+             f"MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7fffde1ff000",
+             "[pid 269497] munmap(0x7fffde1ff000, 16777216) = 0",
+             "[pid 268982] mmap(NULL, 16777216, PROT_READ|PROT_WRITE|PROT_EXEC, "
+             "MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7fffde1ff000",
+             "[pid 269497] munmap(0x7fffde1ff000, 16777216) = 0"]
+
+    def reuse(self, lines, *options):
+        trace = self.imported("\n".join(lines) + "\n")
+        done = trace.command("reuse", "--format=json", *options)
+        self.assertEqual(done.stderr, "")
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_fex_3253(self):
+        status, (finding,) = self.reuse(self.LINES)
+        self.assertEqual((status, finding["kind"], finding["severity"], finding["seq"]),
+                         (1, "double-unmap", "warning", 4))
+        self.assertEqual(finding["victims"][0]["birth"], 3)
+
+    def test_fex_3253_with_the_crash_is_an_error(self):
+        status, (finding,) = self.reuse(self.LINES + [
+            "[pid 268982] --- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, "
+            "si_addr=0x7fffde1ff040} ---", "[pid 268982] +++ killed by SIGSEGV +++"])
+        self.assertEqual((finding["kind"], finding["severity"]), ("double-unmap", "error"))
+        self.assertIn("0x7fffde1ff040", finding["proof"])
+
+    def test_blocks_that_go_from_hand_to_hand_are_no_double_unmap(self):
+        handed = ["[pid 268982] mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) "
+                  "= 0x7f0000001000", "[pid 269497] munmap(0x7f0000001000, 4096) = 0"]
+        self.assertEqual(self.reuse(handed + self.LINES), (0, []))
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    def test_healthy_python_is_told_nothing(self):
+        log = self.dir / "py.log"
+        code = ("import threading, ssl, json, sqlite3\n"
+                "t = [threading.Thread(target=lambda: [bytearray(300000) for _ in range(20)])\n"
+                "     for _ in range(8)]\n[x.start() for x in t]; [x.join() for x in t]")
+        run(["strace", "-f", "-o", log, PYTHON, "-c", code], env=environment())
+        trace, done = self.import_log(log)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = trace.command("reuse")
+        self.assertEqual(found.returncode, 0, found.stdout)
 
 
 class Damage(ImportTest):
