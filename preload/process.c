@@ -361,15 +361,25 @@ bool vt_is_mine(void)
 void vt_end(const char *reason, long status)
 {
 	const struct timespec pause = { 0, 1000000 };
-	/* A call that another thread has in hand may still come back. */
+	uint64_t drained = 0;
+	/*
+	 * A call that another thread has in hand may still come back. Slots that handlers have
+	 * jumped away from are waited for one after the other.
+	 */
 	for (int tries = 0; tries < 60; tries++) {
 		vt_drain(true);
 		if (atomic_load(&vt.drained) == atomic_load(&vt.live->ring_head))
 			break;
+		if (atomic_load(&vt.drained) != drained)
+			tries = 0;
+		drained = atomic_load(&vt.drained);
 		vt_sys2(SYS_nanosleep, &pause, 0);
 	}
+	vt_task_note_survivors();
 	vt_snapshot(VT_SNAPSHOT_EXIT);
 	vt_drain(true);
+	atomic_fetch_add(&vt.header->lost,
+			 atomic_load(&vt.live->ring_head) - atomic_load(&vt.drained));
 	if (!strcmp(reason, "exit")) {
 		struct vt_event e = {
 			.kind = VT_EXIT,

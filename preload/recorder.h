@@ -335,6 +335,7 @@ void vt_task_begin(uint8_t how, long nr, long a0);
 void vt_task_child(void);
 void vt_task_end(uint8_t how, long nr, long a0, long ret);
 void vt_task_reset(void);
+void vt_task_note_survivors(void);
 void vt_fork_prepare(void);
 
 /* The calling task's record. */

@@ -134,6 +134,22 @@ void vt_task_begin(uint8_t how, long nr, long a0)
 	}
 }
 
+/* The process ends, but not its memory: who shares it goes on unrecorded. Under the lock. */
+void vt_task_note_survivors(void)
+{
+	char line[96];
+	for (struct vt_borrower *b = atomic_load(&vt.borrowers); b; b = b->next) {
+		if (is_gone(b->thread.tid))
+			continue;
+		struct vt_text t = { line, line + sizeof(line) - 1 };
+		vt_text_str(&t, "task ");
+		vt_text_u64(&t, b->thread.tid);
+		vt_text_str(&t, " lives on in this memory: its calls are not recorded");
+		*t.p = '\0';
+		vt_note("shared", line);
+	}
+}
+
 /* A child begins its own life: what it inherited of its parent's tasks is nobody's. */
 void vt_task_reset(void)
 {

@@ -119,6 +119,12 @@ class Processes(TraceTest):
                     self.assertEqual(len(ours), 1000)
                     self.assertFalse(any(e["shared_vm"] or e["undone"] for e in ours))
 
+    def test_task_that_outlives_the_process_whose_memory_it_shares(self):
+        self.record_forker("survive", 1)
+        trace = self.only_trace("forker")
+        self.assertIn(len(self.own_calls(trace, 21)), range(2, 400))
+        self.assertIn("lives on in this memory", trace.text("report", "--capture"))
+
     def test_fork_in_a_handler_that_interrupts_a_call(self):
         lists = self.record_forker("handler", 21)
         self.assertEqual(sum(21 in pages for pages in lists), 20)

@@ -4,6 +4,7 @@
  *   forker fork|nested|vfork|spawn|raw|asm|clone3|system|popen|daemon|exec
  *   forker shared    a clone with CLONE_VM that is no thread, while its parent maps and unmaps
  *   forker outlive   such a clone whose making thread ends before it maps
+ *   forker survive   the same, and it maps on after the process has ended
  *   forker handler   fork by a system call of its own, in a handler that interrupts a mapping call
  *   forker threads   forks while other threads map, the last way round the C library
  *   forker empty     exec with an empty environment, after one that fails
@@ -190,6 +191,10 @@ static int map_shared(void *arg)
 		if (p == MAP_FAILED || munmap(p, 21 * PAGE))
 			_exit(1);
 	}
+	if (times == 1) {
+		atomic_store(&shared_pid, 1);
+		return 0;
+	}
 	_exit(0);
 }
 
@@ -226,6 +231,33 @@ static void outlive(void)
 	CHECK(!pthread_create(&thread, NULL, share_and_end, NULL) && !pthread_join(thread, NULL));
 	atomic_store(&sharing, 1);
 	wait_for(atomic_load(&shared_pid));
+}
+
+static int map_and_stay(void *arg)
+{
+	struct timespec pause = { 0, 1000000 };
+
+	(void)arg;
+	map_shared((void *)1);
+	for (int i = 0; i < 200; i++) {
+		nanosleep(&pause, NULL);
+		void *p = mmap(NULL, 21 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED || munmap(p, 21 * PAGE))
+			_exit(1);
+	}
+	if (write(STDOUT_FILENO, "survived\n", 9) != 9)
+		_exit(1);
+	_exit(0);
+}
+
+static void end_before_child(void)
+{
+	char *stack = map_anywhere(64 * PAGE);
+
+	CHECK(clone(map_and_stay, stack + 64 * PAGE, CLONE_VM | SIGCHLD, NULL) > 0);
+	atomic_store(&sharing, 1);
+	while (!atomic_load(&shared_pid))
+		;
 }
 
 static volatile sig_atomic_t handled;
@@ -376,6 +408,8 @@ int main(int argc, char **argv, char **envp)
 		share_memory();
 	else if (!strcmp(mode, "outlive"))
 		outlive();
+	else if (!strcmp(mode, "survive"))
+		end_before_child();
 	else if (!strcmp(mode, "handler"))
 		fork_from_handler();
 	else if (!strcmp(mode, "threads"))
