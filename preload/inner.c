@@ -204,6 +204,35 @@ static bool redirect(const uint8_t *site, uint32_t nr, bool small)
 	return (small || vectors_can_be_kept()) && redirect_to(site, entry);
 }
 
+/* The name of one of our calls. */
+static const char *call_name(uint32_t nr)
+{
+	static const struct {
+		uint32_t nr;
+		const char *name;
+	} others[] = {
+		{ SYS_mbind, "mbind" },
+		{ SYS_personality, "personality" },
+		{ SYS_prctl, "prctl" },
+		{ SYS_process_madvise, "process_madvise" },
+		{ SYS_setrlimit, "setrlimit" },
+		{ SYS_prlimit64, "prlimit64" },
+		{ SYS_rt_sigaction, "rt_sigaction" },
+		{ SYS_seccomp, "seccomp" },
+		{ SYS_execve, "execve" },
+		{ SYS_execveat, "execveat" },
+		{ SYS_exit_group, "exit_group" },
+		{ SYS_clone, "clone" },
+		{ SYS_clone3, "clone3" },
+	};
+	if (vt_known[nr] < RAW_ONLY)
+		return vt_kinds[vt_known[nr] - 1].name;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i].nr == nr)
+			return others[i].name;
+	return "another call";
+}
+
 void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t nr,
 		  const char *what)
 {
@@ -213,12 +242,7 @@ void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t
 	vt_text_str(&t, "+0x");
 	vt_text_hex(&t, (uint64_t)at - base);
 	vt_text_str(&t, " ");
-	if (vt_known[nr] < RAW_ONLY) {
-		vt_text_str(&t, vt_kinds[vt_known[nr] - 1].name);
-	} else {
-		vt_text_str(&t, "system call ");
-		vt_text_u64(&t, nr);
-	}
+	vt_text_str(&t, call_name(nr));
 	vt_text_str(&t, ": ");
 	vt_text_str(&t, what);
 	*t.p = '\0';

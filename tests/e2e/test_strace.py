@@ -70,10 +70,10 @@ class Strace(TraceTest):
         if problem:
             self.skipTest(problem)
 
-    def trace_both(self, argv):
+    def trace_both(self, argv, capture="all"):
         """Run once, under strace and recorded; ({tid: calls by strace}, {tid: calls recorded})."""
         log = self.dir / "strace.log"
-        load = [f"-ELD_PRELOAD={LIBRARY}",
+        load = [f"-ELD_PRELOAD={LIBRARY}", f"-EVMTRAIL_CAPTURE={capture}",
                 f"-EVMTRAIL_OUTPUT={self.traces_dir}/vmtrail.%e.%p.vmt"]
         done = run(["strace", "-o", log, *strace_log.STRACE_OPTIONS, *load, *argv],
                    env=environment())
@@ -96,9 +96,9 @@ class Strace(TraceTest):
         self.assertEqual(recorded[len(seen):], [], "invented")
         self.assertEqual(seen[len(recorded):], [], "missing")
 
-    def assert_marked_part_equal(self, argv):
+    def assert_marked_part_equal(self, argv, capture="all"):
         """Between its two marks the program's main thread made the calls that were recorded."""
-        seen, recorded = self.trace_both(argv)
+        seen, recorded = self.trace_both(argv, capture)
         tid = next(t for t, calls in seen.items() if MARK in calls)
         mine = [call for call, event in recorded[tid] if not event["own"]]
         calls = program_calls(self.between_marks(seen[tid]), recorded[tid])
@@ -110,6 +110,9 @@ class Strace(TraceTest):
 
     def test_every_call_that_fails(self):
         self.assert_marked_part_equal([program("errors"), "root"])
+
+    def test_every_call_by_exported_functions_alone(self):
+        self.assert_marked_part_equal([program("every_call"), self.dir / "scratch"], "symbols")
 
     def recorded_part(self, seen, recorded):
         """What strace saw from the first recorded call on."""
