@@ -11,6 +11,7 @@ from harness import TraceTest, main, program
 
 ROOT = os.geteuid() == 0
 LEAST_VERDICTS = 500
+LIMIT_OF_A_CHILD = 123 * 4096
 MAX_AREAS = int(pathlib.Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
 
 
@@ -26,6 +27,8 @@ class Errors(TraceTest):
         for trace in self.traces("errors"):
             counts = self.assert_verified(trace)
             self.assertEqual(counts["unseen"], 0, trace)
+            limits = [e["args"][1] for e in trace.events() if e["call"] == "setrlimit"]
+            self.assertNotIn(LIMIT_OF_A_CHILD, limits)
         return verdicts
 
     def test_the_same_verdicts(self):

@@ -482,10 +482,26 @@ static void name_errors(void)
 	E(do_personality(0UL));
 }
 
+/* What a vfork child does to its limits and its persona is not its parent's. */
+static void limit_a_child(void)
+{
+	struct rlimit small = { 123 * PAGE, RLIM_INFINITY };
+	pid_t child = vfork();
+
+	if (!child) {
+		setrlimit(RLIMIT_DATA, &small);
+		personality(READ_IMPLIES_EXEC);
+		_exit(0);
+	}
+	CHECK(waitpid(child, NULL, 0) == child);
+	E(do_mmap(AT(120), 2 * PAGE, PROT_READ, FIXED, -1, 0));
+}
+
 static void limit_errors(void)
 {
 	struct rlimit wrong = { 2, 1 }, old, more = { RLIM_INFINITY, RLIM_INFINITY };
 
+	limit_a_child();
 	E(do_setrlimit(99, &wrong));
 	E(do_setrlimit(RLIMIT_DATA, &wrong));
 	E(do_setrlimit(RLIMIT_STACK, NOWHERE));
