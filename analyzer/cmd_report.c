@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc.h"
 #include "commands.h"
+#include "find_story.h"
 #include "options.h"
 #include "placement_print.h"
 #include "process_tree.h"
@@ -101,7 +103,13 @@ int vt_cmd_report(int argc, char **argv)
 		return vt_close_operand(t, VT_EXIT_OK);
 	}
 	int status = VT_EXIT_OK;
-	if (vt_report_collect(&report, t) != 0)
+	struct vt_find *find = vt_calloc(1, sizeof(*find));
+	struct vt_story story = { 0 };
+	report.find = find;
+	report.story = &story;
+	if (vt_report_collect(&report, t) != 0 ||
+	    (!placement && (vt_find_collect(find, t) != 0 ||
+			    (find->n && vt_story_collect(&story, find, t) != 0))))
 		status = vt_complain("%s: not enough memory to replay it", t->path);
 	else if (placement && json)
 		vt_placements_print_json(stdout, &report.placements, t);
@@ -112,5 +120,8 @@ int vt_cmd_report(int argc, char **argv)
 	else
 		vt_report_print(stdout, &report, top);
 	vt_report_free(&report);
+	vt_story_free(&story);
+	vt_find_free(find);
+	free(find);
 	return vt_close_operand(t, status);
 }

@@ -54,8 +54,13 @@ struct vt_report_role {
 	uint64_t bytes, mappings;
 };
 
+struct vt_find;
+struct vt_story;
+
 struct vt_report {
 	struct vt_trace *trace;
+	const struct vt_find *find; /* what reuse finds, NULL: not looked for */
+	const struct vt_story *story;
 	struct vt_sites *sites;
 	uint64_t events, own_events, duration_ns;
 	uint64_t inner, raw; /* calls seen inside libc and the loader; through syscall() */

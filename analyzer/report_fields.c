@@ -5,6 +5,7 @@
  */
 #include "alloc.h"
 #include "call_text.h"
+#include "find.h"
 #include "names.h"
 #include "placement_print.h"
 #include "report_data.h"
@@ -150,6 +151,17 @@ static void add_unseen(struct json_object *o, const struct vt_report *r)
 	}
 }
 
+static void add_findings(struct json_object *o, const struct vt_report *r)
+{
+	struct json_object *rows = array_in(o, "findings");
+	for (size_t i = 0; r->find && i < r->find->n; i++) {
+		struct json_object *row = element_of(rows);
+		vt_json_text(row, "kind", vt_find_kinds[r->find->found[i].kind].name);
+		vt_json_text(row, "severity", vt_severity_name(r->find->found[i].severity));
+		vt_json_u64(row, "seq", r->find->found[i].seq);
+	}
+}
+
 static void add_verification(struct json_object *o, const struct vt_verdict *v)
 {
 	struct json_object *row = object_in(o, "verification");
@@ -177,6 +189,7 @@ void vt_report_print_json(FILE *out, const struct vt_report *r, size_t top)
 		vt_json_text(row, "key", r->trace->notes.v[i].key);
 		vt_json_text(row, "value", r->trace->notes.v[i].value);
 	}
+	add_findings(o, r);
 	add_verification(o, &r->verdict);
 	vt_json_print(out, o);
 }

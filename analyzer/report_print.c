@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "call_text.h"
+#include "find_story.h"
 #include "names.h"
 #include "placement_print.h"
 #include "report_data.h"
@@ -17,6 +18,9 @@
 
 /* Share of vm.max_map_count from which on the number of areas is shown in red. */
 #define MAP_COUNT_ALARM 80
+
+/* Findings of each severity that are listed. */
+#define FINDINGS 4
 
 /* Below this the trace's fixed parts outweigh its events. */
 #define MANY_EVENTS 1000
@@ -411,6 +415,29 @@ static void print_capture_brief(const struct page *p)
 			redirected, alone);
 }
 
+/* The worst findings, one line each; those that are only worth knowing are counted. */
+static void print_findings(const struct page *p)
+{
+	const struct vt_find *f = p->r->find;
+	size_t count[VT_SEVERITY_ERROR + 1] = { 0 };
+	char text[600], sentence[512];
+	if (!f)
+		return;
+	heading(p, "Findings");
+	for (size_t i = 0; i < f->n; i++) {
+		const struct vt_finding *n = &f->found[i];
+		if (count[n->severity]++ >= FINDINGS || n->severity < VT_SEVERITY_WARNING)
+			continue;
+		vt_find_sentence(f, p->r->story, n, sentence, sizeof(sentence));
+		snprintf(text, sizeof(text), "#%" PRIu64 " %s: %s", n->seq,
+			 vt_find_kinds[n->kind].name, sentence);
+		fact(p, vt_severity_name(n->severity), text);
+	}
+	fprintf(p->out, "  errors %zu, warnings %zu, info %zu%s\n", count[VT_SEVERITY_ERROR],
+		count[VT_SEVERITY_WARNING], count[VT_SEVERITY_INFO],
+		f->n ? " (vmtrail reuse tells them)" : "");
+}
+
 static void print_verdict(const struct page *p)
 {
 	const struct vt_verdict *v = &p->r->verdict;
@@ -443,6 +470,7 @@ void vt_report_print(FILE *out, const struct vt_report *r, size_t top)
 	print_unseen(&p);
 	print_placement(&p);
 	print_capture_brief(&p);
+	print_findings(&p);
 	print_verdict(&p);
 }
 

@@ -101,7 +101,8 @@ void vt_writer_definitions(struct vt_writer *w, const void *defs, size_t n)
 	}
 	while (w->n_defs + n > w->cap_defs)
 		w->defs = vt_grow(w->defs, w->cap_defs, &w->cap_defs, 1);
-	memcpy(w->defs + w->n_defs, defs, n);
+	if (n)
+		memcpy(w->defs + w->n_defs, defs, n);
 	w->n_defs += n;
 }
 

@@ -215,6 +215,8 @@ class Cases(TraceTest):
         seqs = [e["seq"] for e in finding["history"]]
         self.assertEqual([e["seq"] for e in told["history"]][-len(seqs):], seqs)
         self.assertEqual(told["history"][-1]["what"], ["nothing"])
+        brief = json.loads(trace.text("report", "--format=json"))["findings"]
+        self.assertEqual(brief, [{key: finding[key] for key in ("kind", "severity", "seq")}])
         text = trace.text("why", where)
         self.assertIn("<- error: double-unmap", text)
         self.assertIn(f"<- victim of #{finding['seq']}", text)
