@@ -79,6 +79,7 @@ enum vt_proof {
 	VT_PROOF_RELIED,  /* the address that was asked for was used later: proof_seq */
 	VT_PROOF_FAULT,   /* the process died there: proof_seq */
 	VT_PROOF_REFUSED, /* the kernel refused the call */
+	VT_PROOF_OVERLAP, /* victim and culprit were under way at the same time */
 };
 
 /* A mapping that lost bytes. */

@@ -128,6 +128,10 @@ uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e)
 		n.proof = n.severity == VT_SEVERITY_ERROR ? VT_PROOF_OWNER : VT_PROOF_NONE;
 		vt_find_add_victim(f, &n, p, &b);
 	}
+	if (n.overlap && n.severity == VT_SEVERITY_WARNING) {
+		n.severity = VT_SEVERITY_ERROR;
+		n.proof = VT_PROOF_OVERLAP;
+	}
 	if (!replaced)
 		find_window(f, e, lo, hi);
 	return n.n_victims ? vt_find_add(f, &n) : 0;

@@ -189,6 +189,16 @@ static void test_calls_that_overlapped_are_told(void **state)
 	assert_string_equal(FOUND(events), "error fixed-clobber 5 overlap: 1 2 3 >4 5\n");
 }
 
+static void test_overlap_is_proof_of_a_race_within_one_module(void **state)
+{
+	struct vt_event events[] = { map(2, PROGRAM, AT, SIZE, 0),
+				     map(1, PROGRAM, AT, SIZE, MAP_FIXED) };
+	(void)state;
+	assert_string_equal(FOUND(events), "warning fixed-clobber 0: 1 >2\n");
+	events[1].span = 1;
+	assert_string_equal(FOUND(events), "error fixed-clobber 0 overlap: 1 >2\n");
+}
+
 static void test_first_page_of_a_block_of_malloc_is_nobodys_to_discard(void **state)
 {
 	struct vt_event events[] = { map(1, LIBC, AT, SIZE, 0),
@@ -230,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_call_into_code_that_data_has_replaced),
 		cmocka_unit_test(test_data_used_where_something_new_lives_proves_nothing),
 		cmocka_unit_test(test_calls_that_overlapped_are_told),
+		cmocka_unit_test(test_overlap_is_proof_of_a_race_within_one_module),
 		cmocka_unit_test(test_first_page_of_a_block_of_malloc_is_nobodys_to_discard),
 		cmocka_unit_test(test_pages_inside_a_block_of_malloc_are),
 		cmocka_unit_test(test_part_of_another_modules_mapping_discarded),

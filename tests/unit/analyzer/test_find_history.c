@@ -64,6 +64,22 @@ static void test_what_a_death_covers_stays_beneath_it(void **state)
 	vt_history_free(&h);
 }
 
+static void test_what_is_removed_is_no_more(void **state)
+{
+	struct vt_history h = { .only_last = true };
+	(void)state;
+	add(&h, 10, 40, 1);
+	vt_history_remove(&h, 20, 30);
+	assert_null(vt_history_find(&h, 20, 30));
+	assert_int_equal(vt_history_find(&h, 0, 100)->hi, 20);
+	assert_int_equal(vt_history_find(&h, 20, 100)->lo, 30);
+	vt_history_remove(&h, 0, 100);
+	assert_null(vt_history_find(&h, 0, 100));
+	add(&h, 10, 40, 2);
+	assert_int_equal(vt_history_find(&h, 0, 100)->death, 2);
+	vt_history_free(&h);
+}
+
 static void test_a_thread_finds_its_own_dead_mapping(void **state)
 {
 	struct vt_history h = { 0 };
@@ -127,6 +143,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_died),
 		cmocka_unit_test(test_later_death_cuts_the_earlier_one),
 		cmocka_unit_test(test_what_a_death_covers_stays_beneath_it),
+		cmocka_unit_test(test_what_is_removed_is_no_more),
 		cmocka_unit_test(test_a_thread_finds_its_own_dead_mapping),
 		cmocka_unit_test(test_every_page_knows_its_last_death),
 		cmocka_unit_test(test_with_a_reach_memory_is_bounded),
