@@ -55,6 +55,20 @@ static int report_directory(const char *path, bool json)
 	return vt_flush(status);
 }
 
+/* The placements alone: no call site is looked up for them. */
+static int report_placement(struct vt_trace *t, bool json)
+{
+	struct vt_placements p = { 0 };
+	if (vt_placements_collect(&p, t) != 0)
+		return vt_complain("%s: not enough memory to replay it", t->path);
+	if (json)
+		vt_placements_print_json(stdout, &p, t);
+	else
+		vt_placements_print(stdout, &p);
+	vt_placements_free(&p);
+	return VT_EXIT_OK;
+}
+
 int vt_cmd_report(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -102,6 +116,8 @@ int vt_cmd_report(int argc, char **argv)
 		vt_report_print_capture(stdout, t);
 		return vt_close_operand(t, VT_EXIT_OK);
 	}
+	if (placement)
+		return vt_close_operand(t, report_placement(t, json));
 	int status = VT_EXIT_OK;
 	struct vt_find *find = vt_calloc(1, sizeof(*find));
 	struct vt_story story = { 0 };
@@ -111,10 +127,6 @@ int vt_cmd_report(int argc, char **argv)
 	    (!placement && (vt_find_collect(find, t) != 0 ||
 			    (find->n && vt_story_collect(&story, find, t) != 0))))
 		status = vt_complain("%s: not enough memory to replay it", t->path);
-	else if (placement && json)
-		vt_placements_print_json(stdout, &report.placements, t);
-	else if (placement)
-		vt_placements_print(stdout, &report.placements);
 	else if (json)
 		vt_report_print_json(stdout, &report, top);
 	else

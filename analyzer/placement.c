@@ -100,6 +100,78 @@ static void put(struct vt_model *m, const struct obstacle *o)
 	vt_model_put(m, &v, o->seq, 0);
 }
 
+/*
+ * Leave out of the model's free space what must be taken. What [lo, hi), the kernel's own choice,
+ * proves to be free is dropped, and what is taken by now.
+ */
+static void put_passed(struct vt_placements *p, struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < p->n_passed; i++) {
+		const struct vt_range *x = &p->passed[i];
+		if (is_free(m, x->lo, x->hi) && (x->hi <= lo || x->lo >= hi))
+			p->passed[n++] = *x;
+	}
+	p->n_passed = n;
+	for (unsigned i = 0; i < n; i++)
+		put(m, &(struct obstacle){ .lo = p->passed[i].lo, .hi = p->passed[i].hi });
+}
+
+static void forget_passed(const struct vt_placements *p, struct vt_model *m)
+{
+	for (unsigned i = 0; i < p->n_passed; i++)
+		vt_model_forget(m, p->passed[i].lo, p->passed[i].hi);
+}
+
+static void add_passed(struct vt_placements *p, const struct obstacle *o)
+{
+	const unsigned most = sizeof(p->passed) / sizeof(p->passed[0]);
+	if (p->n_passed == most)
+		memmove(p->passed, p->passed + 1, --p->n_passed * sizeof(p->passed[0]));
+	p->passed[p->n_passed++] = (struct vt_range){ o->lo, o->hi };
+}
+
+/*
+ * What the kernel must have passed over for the prediction at to end at got: all of the gap that
+ * got lies in on the side where the search begins, or the predicted place itself.
+ */
+static struct obstacle passed_over(const struct vt_model *m, const struct vt_placement *at,
+				   uint64_t got)
+{
+	struct obstacle o = { .lo = at->at, .hi = at->at + at->len };
+	uint64_t lo = got < at->at ? got : at->at, hi = got < at->at ? o.hi : got + at->len;
+	if (!is_free(m, lo, hi)) /* another gap */
+		return o;
+	if (got < at->at)
+		o.lo = got + at->len;
+	else
+		o.hi = got;
+	return o;
+}
+
+/*
+ * What the kernel must have passed over for a prediction to come out where it went: into o, which
+ * has room for MAX_PARTS. Returns their number; 0: that is not it.
+ */
+static unsigned conclude(struct vt_replay *r, const struct vt_event *e, struct vt_placement at,
+			 struct obstacle *o)
+{
+	const uint64_t got = (uint64_t)e->ret;
+	const bool down = !r->model.config.bottomup;
+	unsigned n = 0;
+	while (at.at != got && !vt_is_error((int64_t)at.at) && down == (got < at.at) &&
+	       n < MAX_PARTS) {
+		o[n] = passed_over(&r->model, &at, got);
+		if (!is_free(&r->model, o[n].lo, o[n].hi))
+			break;
+		put(&r->model, &o[n++]);
+		vt_model_placement(&r->model, e, &at);
+	}
+	for (unsigned i = 0; i < n; i++)
+		vt_model_forget(&r->model, o[i].lo, o[i].hi);
+	return at.at == got ? n : 0;
+}
+
 /* Whether obstacles lead the prediction to where the kernel went. */
 static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e,
 			    struct vt_placement at, uint64_t *other)
@@ -153,26 +225,59 @@ static void keep_release(struct vt_placements *p, const struct vt_event *e)
 	    (struct vt_release){ e->a[0], hi, e->seq, e->seq + e->span };
 }
 
+static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e)
+{
+	struct vt_misplaced m = { .event = *e };
+	struct obstacle passed[MAX_PARTS];
+	unsigned n = 0;
+	if (!vt_model_placement(&r->model, e, &m.predicted))
+		return;
+	p->asked++;
+	put_passed(p, &r->model, (uint64_t)e->ret, (uint64_t)e->ret + m.predicted.len);
+	if (p->n_passed)
+		vt_model_placement(&r->model, e, &m.predicted);
+	bool hit = m.predicted.at == (uint64_t)e->ret;
+	if (!hit) {
+		m.why = explain(p, r, e, m.predicted, &m.other);
+		if (m.why == VT_MISS_UNEXPLAINED)
+			n = conclude(r, e, m.predicted, passed);
+	}
+	forget_passed(p, &r->model);
+	if (hit) {
+		p->hits++;
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		add_passed(p, &passed[i]);
+	m.why = n ? VT_MISS_PASSED : m.why;
+	p->why[m.why]++;
+	p->misses = vt_grow(p->misses, p->n, &p->cap, sizeof(*p->misses));
+	p->misses[p->n++] = m;
+}
+
 void vt_placements_before(struct vt_placements *p, struct vt_replay *r)
 {
-	struct vt_placement at;
 	const struct vt_item *next = vt_replay_peek(r);
 	if (!next || next->type != VT_ITEM_EVENT)
 		return;
 	struct vt_event e = next->event;
-	bool counts = r->started && !(e.flags & (VT_EV_LATE | VT_EV_OWN));
-	if (counts && vt_model_placement(&r->model, &e, &at)) {
-		p->asked++;
-		p->hits += at.at == (uint64_t)e.ret;
-		if (at.at != (uint64_t)e.ret) {
-			struct vt_misplaced m = { .event = e, .predicted = at };
-			m.why = explain(p, r, &e, at, &m.other);
-			p->why[m.why]++;
-			p->misses = vt_grow(p->misses, p->n, &p->cap, sizeof(*p->misses));
-			p->misses[p->n++] = m;
-		}
-	}
+	if (r->started && !(e.flags & (VT_EV_LATE | VT_EV_OWN)))
+		judge(p, r, &e);
 	keep_release(p, &e);
+}
+
+int vt_placements_collect(struct vt_placements *p, struct vt_trace *t)
+{
+	struct vt_replay r;
+	struct vt_item item;
+	int error = vt_replay_init(&r, t);
+	if (error)
+		return error;
+	do
+		vt_placements_before(p, &r);
+	while (vt_replay_next(&r, &item) != VT_ITEM_END);
+	vt_replay_fini(&r);
+	return 0;
 }
 
 void vt_placements_free(struct vt_placements *p)

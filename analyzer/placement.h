@@ -13,12 +13,16 @@
 
 /*
  * Why a mapping lies elsewhere than predicted. OVERLAP and UNSEEN are proved: with what the other
- * call maps, or what is found later, in place, the prediction is right.
+ * call maps, or what is found later, in place, the prediction is right. PASSED is concluded: the
+ * kernel never passes over a place that is free. What must lie there is left out of later
+ * predictions, which come true or not.
  */
 #define VT_MISSES(X)                                                                               \
 	X(UNEXPLAINED, "unexplained", "nothing in the trace tells why")                            \
 	X(OVERLAP, "overlap", "another thread's call was under way, and the kernel took it first") \
 	X(UNSEEN, "unseen", "the place was taken by a mapping that no recorded call made")         \
+	X(PASSED, "passed",                                                                        \
+	  "the kernel passed over the place: an unseen mapping that no snapshot shows")            \
 	X(FREED, "freed", "the model held something where the kernel found room")                  \
 	X(RANDOM, "random", "MAP_32BIT: the kernel begins its search at a random place")           \
 	X(DRIVER, "driver", "the device's driver chooses the place itself")                        \
@@ -55,6 +59,8 @@ struct vt_placements {
 		uint64_t lo, hi, seq, last; /* last: it was under way up to this event */
 	} release[256];                     /* a ring, the latest at n_releases - 1 */
 	uint64_t n_releases;
+	struct vt_range passed[32]; /* what must be taken; the oldest gives way */
+	unsigned n_passed;
 };
 
 /*
@@ -63,5 +69,8 @@ struct vt_placements {
  */
 void vt_placements_before(struct vt_placements *p, struct vt_replay *r);
 void vt_placements_free(struct vt_placements *p);
+
+/* Replay the whole trace for its placements. 0 or -ENOMEM. */
+int vt_placements_collect(struct vt_placements *p, struct vt_trace *t);
 
 #endif

@@ -7,6 +7,7 @@ events.
 
 SPDX-License-Identifier: MIT
 """
+import json
 import os
 import pathlib
 import shutil
@@ -30,6 +31,12 @@ class Real(RealPrograms):
         print(f"{exe}: {counts}")
         self.verify_all()
 
+    def assert_places_explained(self, trace):
+        """Where the kernel put things is predicted, or it is known why it is not."""
+        places = json.loads(trace.text("report", "--placement", "--format=json"))
+        self.assertEqual(places["missed"]["unexplained"], 0,
+                         trace.text("report", "--placement"))
+
     def verify_all(self, least=1):
         """Every trace of the run is sound; prints their sum."""
         traces = self.traces()
@@ -39,6 +46,7 @@ class Real(RealPrograms):
             with self.subTest(trace=trace):
                 for key, n in self.assert_verified(trace, least_snapshots=1).items():
                     total[key] = total.get(key, 0) + n
+                self.assert_places_explained(trace)
         print(f"{len(traces)} traces: {total}")
         return traces
 

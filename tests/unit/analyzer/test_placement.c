@@ -42,8 +42,6 @@ static struct vt_event unseen(uint64_t at)
 static struct vt_placements places(const struct vt_event *events, size_t n)
 {
 	struct vt_placements p = { 0 };
-	struct vt_replay r;
-	struct vt_item item;
 	struct maker m;
 	char *error;
 
@@ -53,11 +51,7 @@ static struct vt_placements places(const struct vt_event *events, size_t n)
 	make_closed(&m);
 	struct vt_trace *t = vt_trace_open(temp_path(), &error);
 	assert_non_null(t);
-	assert_int_equal(vt_replay_init(&r, t), 0);
-	do
-		vt_placements_before(&p, &r);
-	while (vt_replay_next(&r, &item) != VT_ITEM_END);
-	vt_replay_fini(&r);
+	assert_int_equal(vt_placements_collect(&p, t), 0);
 	vt_trace_close(t);
 	unlink(temp_path());
 	return p;
@@ -114,9 +108,33 @@ static void a_mapping_found_later_is_taken_in_when_it_shows(void **state)
 	vt_placements_free(&p);
 }
 
-static void what_nothing_tells_stays_unexplained(void **state)
+static void what_the_kernel_passes_over_is_taken(void **state)
 {
-	const struct vt_event events[] = { map(below(9)), map(below(3)) };
+	const struct vt_event events[] = { map(below(6)), map(below(7)), map(below(8)) };
+	struct vt_placements p = places(events, 3);
+	(void)state;
+	/* pages 3 to 5 below the top are not free, though nobody says so */
+	assert_int_equal(p.hits, 2);
+	assert_int_equal(p.why[VT_MISS_PASSED], 1);
+	vt_placements_free(&p);
+}
+
+static void what_proves_to_be_free_is_free_again(void **state)
+{
+	const struct vt_event events[] = { map(below(6)), map(below(3)), map(below(7)) };
+	struct vt_placements p = places(events, 3);
+	(void)state;
+	assert_int_equal(p.asked, 3);
+	assert_int_equal(p.misses[0].why, VT_MISS_PASSED);
+	assert_int_equal(p.misses[0].event.seq, 1);
+	/* the second was the model's own first choice */
+	assert_int_equal(p.hits + p.n, 3);
+	vt_placements_free(&p);
+}
+
+static void a_place_above_the_search_stays_unexplained(void **state)
+{
+	const struct vt_event events[] = { map(BASE + 16 * VT_PAGE_SIZE), map(below(3)) };
 	struct vt_placements p = places(events, 2);
 	(void)state;
 	assert_int_equal(p.hits, 1);
@@ -131,7 +149,9 @@ int main(void)
 		cmocka_unit_test(a_call_under_way_is_named_that_took_the_place),
 		cmocka_unit_test(a_release_under_way_may_not_have_happened),
 		cmocka_unit_test(a_mapping_found_later_is_taken_in_when_it_shows),
-		cmocka_unit_test(what_nothing_tells_stays_unexplained),
+		cmocka_unit_test(what_the_kernel_passes_over_is_taken),
+		cmocka_unit_test(what_proves_to_be_free_is_free_again),
+		cmocka_unit_test(a_place_above_the_search_stays_unexplained),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
