@@ -12,7 +12,8 @@ import signal
 import struct
 import time
 
-from harness import Trace, TraceTest, main, program, record_argv, start, wait_until
+from harness import (LIBRARY, Trace, TraceTest, environment, main, program, record_argv, run, start,
+                     wait_until)
 
 KILLS = int(os.environ.get("TEST_KILLS", "48"))
 PAGE = 4096
@@ -132,6 +133,16 @@ class Kill(TraceTest):
             most = 10 ** digits - 1 if digits else 0
             print(f"{spread[digits]:4} runs had counted up to {most} calls")
         print(f"{self.children} traces of children")
+
+
+class Steps(TraceTest):
+    def test_at_every_instruction_the_file_holds_what_has_been_committed(self):
+        output = self.dir / "steps.vmt"
+        result = run([program("steps"), output, 100, LIBRARY],
+                     env=environment(VMTRAIL_RING="256", VMTRAIL_STACKS="no"), timeout=120)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        print(result.stdout)
+        self.assert_verified(Trace(output), least_snapshots=1)
 
 
 if __name__ == "__main__":

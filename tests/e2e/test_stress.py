@@ -11,6 +11,7 @@ import random
 
 from harness import Trace, TraceTest, main, program, record_argv, run
 
+PAGE, MAP_FIXED = 4096, 0x10
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "16"))
 
 ONE_PROCESSOR = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
@@ -47,6 +48,24 @@ class Stress(TraceTest):
                 clean += 1
                 output.unlink()
         print(f"{clean} of {ROUNDS} runs clean")
+
+
+class Reuse(TraceTest):
+    def test_a_reuse_never_stands_before_the_release_that_allowed_it(self):
+        output = self.dir / "reuse.vmt"
+        run(record_argv(output, [program("threads"), 8, 1500]))
+        live, reused = {}, 0
+        for event in Trace(output).events("--own"):
+            taken = event["call"] == "mmap"
+            if event["call"] not in ("mmap", "munmap") or (taken and event["ret"] < 0):
+                continue
+            start = event["ret"] if taken else event["args"][0]
+            for page in range(start, start + event["args"][1], PAGE):
+                if taken and not event["args"][3] & MAP_FIXED:
+                    self.assertNotIn(live.get(page), ("mmap",), f"event {event['seq']}")
+                    reused += page in live
+                live[page] = event["call"]
+        self.assertGreater(reused, 1000)
 
 
 class Stuck(TraceTest):

@@ -1,0 +1,230 @@
+"""The door of preload/: each mechanism that README.md there relies on, taken out, breaks a test.
+
+For each row the sources are copied, one edit takes a mechanism out, the library is built, and the
+named test must fail. A mutation that no test notices is a sentence without a proof: it is told, and
+the run fails. `door.py --list` prints the rows as a table; names as arguments run only those.
+
+  TEST_SOURCE  the source tree    DOOR_BUILD  build directory to keep (default: a temporary one)
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(os.environ.get("TEST_SOURCE", pathlib.Path(__file__).parents[2])).resolve()
+TIMEOUT = 60
+
+RING, ORDER = ["unit/preload/test_ring"], ["unit/model/test_model_order"]
+
+
+def e2e(name, *tests, **env):
+    """A test program of tests/e2e, or some tests of it."""
+    return [f"test_{name}.py", *tests, env]
+
+
+STRESS = e2e("stress", "Stress", TEST_ROUNDS="8", TEST_SEED="1")
+REUSE = e2e("stress", "Reuse")
+STUCK = e2e("stress", "Stuck")
+STEPS = e2e("kill", "Steps")
+
+# name, sentence of the argument, file, what stands there, what instead, the test that must fail
+ROWS = [
+    ("release-after", "A call that gives memory up takes its slot before the system call.",
+     "preload/call.c", "*ret = vt_kind_releases(c->kind) ? releasing(p, c) : taking(p, c);",
+     "*ret = taking(p, c);", REUSE),
+    ("take-before", "One that takes memory or changes it takes its slot after.",
+     "preload/call.c", "*ret = vt_kind_releases(c->kind) ? releasing(p, c) : taking(p, c);",
+     "*ret = releasing(p, c);", REUSE),
+    ("tickets-unordered", "A slot's index is the call's place in the total order.",
+     "preload/drain.c", "		else if (!force || !forsake(s, next, state))\n			break;",
+     "		else if (!force || !forsake(s, next, state)) {}", RING),
+    ("no-comparison", "Bytes that two calls changed at once are doubtful.",
+     "preload/model/order.c", "	bool after = c->chosen && r->releases && r->covered;",
+     "	return;\n	bool after = c->chosen && r->releases && r->covered;", ORDER),
+    ("no-blur", "Boundaries and hidden flags of what both touched are undetermined.",
+     "preload/model/order.c", "	for (uint32_t i = 0; i < o->n_blurred; i++)\n		if (vt_model_doubt(",
+     "	for (uint32_t i = 0; 0 && i < o->n_blurred; i++)\n		if (vt_model_doubt(", ORDER),
+    ("uncovered-release", "Of a release that covered the place and this call the order stands.",
+     "preload/model/order.c", "		c.covered = certainly_mapped(o, m, empty(c.from) ? c.at : c.from);",
+     "		c.covered = true;", ORDER),
+    ("no-chosen-places", "A place that the kernel chose was free then.",
+     "preload/model/order.c", "	bool after = c->chosen && r->releases && r->covered;",
+     "	bool after = false;", ORDER),
+    ("moves-forgotten", "What a move took away is doubtful at its new place.",
+     "preload/model/order.c", "	if (moved)\n		doubt(o, r->at);", "", ORDER),
+    ("late-applied", "Late events are not applied to the model.",
+     "preload/model/order.c", "	if (ev->flags & (VT_EV_LATE | VT_EV_UNDONE)) {",
+     "	if (ev->flags & VT_EV_UNDONE) {", ORDER),
+    ("no-flux", "A difference is believed only where nothing was under way.",
+     "preload/flux.c", "		if (r->lo <= *lo && *lo < r->hi) {", "		if (0) {", STRESS),
+    ("no-pending-flux", "A thread's pending record says what its call is about.",
+     "preload/flux.c", "		bool back = add_pending(end_tick, &named) && own_back;",
+     "		bool back = named = own_back;", STRESS),
+    ("handler-snapshot", "A snapshot in a handler knows of the call it has interrupted.",
+     "preload/flux.c", "		none &= p == mine;",
+     "		none &= p == mine;\n		if (p == mine)\n			continue;", e2e("stress", "Handlers")),
+    ("never-given-up", "When the ring runs full, an announced call is given up.",
+     "preload/drain.c", "	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FREE);\n}",
+     "	(void)expected;\n	return false;\n}", RING),
+    ("owner-not-told", "Its owner finds out by a compare-and-swap before it writes the result.",
+     "preload/ring.c", "	return atomic_compare_exchange_strong(&s->state, &expected, index << 2 | VT_SLOT_FINISHING);",
+     "	atomic_store(&s->state, index << 2 | VT_SLOT_FINISHING);\n	return expected;", RING),
+    ("late-not-entered", "It enters its event at a later place, marked late.",
+     "preload/call.c", "		commit(p, VT_EV_LATE, ret, index, end);", "", STUCK),
+    ("forsaken-at-once", "An owner that waits for a processor keeps its place.",
+     "preload/drain.c", "|| waited < STUCK_NS)", ")", RING),
+    ("writer-forsaken", "Who is in the middle of writing is waited for.",
+     "preload/drain.c", "	if (waited < LOST_NS && vt_call_may_own(index))\n		return false;\n",
+     "", RING),
+    ("left-slot-reused", "A slot left in the middle is not used again before that owner is through.",
+     "preload/ring.c", "!vt_slot_being_written(old) &&", "", RING),
+    ("put-back", "A nested call saves the outer one and puts it back.",
+     "preload/call.c", "	put_back(p, &outer);", "	(void)put_back;\n	clear(p);", e2e("programs")),
+    ("signals-in-lock", "The recorder lock is taken only with all signals blocked.",
+     "preload/lock.c", "	vt_sys4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, sizeof(old));",
+     "	vt_sys4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, 0, &old, sizeof(old));\n	(void)all;",
+     e2e("stress", "Handlers")),
+    ("lock-not-tried", "The drain takes the lock only if nobody holds it.",
+     "preload/lock.c", "	if (atomic_compare_exchange_strong(&vt.lock.state, &expected, HELD))\n		run(",
+     "	(void)expected;\n	atomic_store(&vt.lock.state, HELD);\n	run(", STRESS),
+    ("fork-guard", "A page with MADV_WIPEONFORK reads 0 in a new child.",
+     "preload/process.c", "		if (vt_sys3(SYS_madvise, p, VT_PAGE_SIZE, MADV_WIPEONFORK))\n			return false;\n",
+     "", e2e("processes", "Processes.test_fork", "Processes.test_forks_by_system_calls_that_nobody_sees")),
+    ("region-inherited", "The live region is MADV_DONTFORK.",
+     "preload/store.c", "	vt_own_madvise((void *)p, size, MADV_DONTFORK);\n", "",
+     e2e("processes", "Processes.test_fork")),
+    ("calls-inherited", "The other threads' calls stay behind at a fork.",
+     "preload/process.c", "		p->kind = VT_KIND_COUNT;\n		p->frame = NULL;\n		p->tid = 0;\n", "",
+     e2e("processes", "Processes.test_forks_while_other_threads_map")),
+    ("exit-not-drained", "Before exit everything is drained.",
+     "preload/process.c", "		vt_drain(true);\n		if (atomic_load(&vt.drained) ==", "		if (atomic_load(&vt.drained) >=",
+     e2e("programs")),
+    ("no-last-snapshot", "Before exit a last snapshot is taken.",
+     "preload/process.c", "	vt_snapshot(VT_SNAPSHOT_EXIT);\n", "", e2e("preload")),
+    ("committed-early", "An event is believed when one store commits it: nothing of it comes later.",
+     "preload/call.c", "	p->index = index;\n	fill(s, p, flags);\n	s->ret = ret;",
+     "	p->index = index;\n	vt_slot_done(s, index);\n	fill(s, p, flags);\n	s->ret = ret;", STEPS),
+    ("announced-early", "A call is announced when all of it is written.",
+     "preload/call.c", "		fill(s, p, 0);\n		vt_slot_begin(s, index);",
+     "		vt_slot_done(s, index);\n		fill(s, p, 0);\n		vt_slot_begin(s, index);", STEPS),
+    ("frame-after", "A frame is written before frames_end moves.",
+     "preload/store.c", "	if (!stored || !append(&at, &f, sizeof(f)) || !append(&at, vt.packed, stored)) {",
+     "	atomic_store(&vt.header->frames_end, at + sizeof(f) + stored);\n"
+     "	if (!stored || !append(&at, &f, sizeof(f)) || !append(&at, vt.packed, stored)) {", STEPS),
+    ("slots-free-early", "Slots are used again only after frames_end has moved.",
+     "preload/drain.c", "	uint32_t n = (uint32_t)vt.chunk.n_events;\n",
+     "	uint32_t n = (uint32_t)vt.chunk.n_events;\n"
+     "	atomic_store(&vt.sealed, atomic_load(&vt.drained));\n", RING),
+    ("counted-twice", "An event is in a frame or in a slot, never counted twice.",
+     "preload/store.c", "		.ring_next = atomic_load(&vt.drained),",
+     "		.ring_next = atomic_load(&vt.sealed),", e2e("kill", "Kill", TEST_KILLS="16", TEST_SEED="1")),
+    ("blocks-not-there", "Blocks are allocated in advance: a full disk is no SIGBUS here.",
+     "preload/store.c", "	long ret = vt_own_madvise(at, size, MADV_POPULATE_WRITE);",
+     "	(void)at;\n	(void)size;\n	long ret = 0;", e2e("harmless", "Harmless.test_disk_that_fills_up")),
+    ("shared-descriptors", "What needs a descriptor happens in a task with an empty table of its own.",
+     "preload/outside.c", "	if (vt_sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||\n"
+     "	    vt_sys1(SYS_unshare, CLONE_FILES) == 0)\n", "", e2e("harmless")),
+    ("seccomp", "Before a seccomp filter a last snapshot is taken; then nothing is opened.",
+     "preload/sandbox.c", "		atomic_store(&vt.sandboxed, true);\n	}\n}", "	}\n}", e2e("harmless", "Harmless.test_seccomp_filter_that_forbids_open")),
+]
+
+
+def copy_sources(to):
+    files = subprocess.run(["git", "-C", SOURCE, "ls-files", "-co", "--exclude-standard"], check=True,
+                           capture_output=True, text=True).stdout.split()
+    for name in files:
+        if (SOURCE / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(SOURCE / name, to / name)
+
+
+class Door:
+    def __init__(self, directory):
+        self.tree, self.build = directory / "source", directory / "build"
+        copy_sources(self.tree)
+        self.quiet("meson", "setup", self.build, self.tree, "--buildtype=release", "-Doptimization=1",
+                   "-Dwerror=false")
+        self.make()
+        self.env = dict(os.environ, TEST_VMTRAIL=str(self.build / "analyzer/vmtrail"),
+                        TEST_LIBRARY=str(self.build / "preload/libvmtrail.so"),
+                        TEST_PROGRAMS=str(self.build / "tests/programs"),
+                        TEST_BUILD=str(self.build), PYTHONDONTWRITEBYTECODE="1")
+
+    def quiet(self, *argv):
+        result = subprocess.run([str(a) for a in argv], capture_output=True, text=True)
+        if result.returncode:
+            raise SystemExit(f"door: {argv}: {result.stdout}{result.stderr}")
+
+    def make(self):
+        self.quiet("ninja", "-C", self.build, "analyzer/vmtrail", "preload/libvmtrail.so",
+                   "tests/unit/preload/test_ring", "tests/unit/model/test_model_order",
+                   *(f"tests/programs/{p}" for p in os.listdir(SOURCE / "tests/programs")
+                     if p.endswith(".c") and (self.build / "tests/programs" / p[:-2]).exists()))
+
+    def passes(self, test):
+        """Whether a test passes; one that hangs does not."""
+        env = self.env
+        if test[0].endswith(".py"):
+            *argv, more = test
+            argv = [sys.executable, self.tree / "tests/e2e" / argv[0], *argv[1:], "-f"]
+            env = {**env, **more}
+        else:
+            argv = [self.build / "tests" / test[0]]
+        process = subprocess.Popen([str(a) for a in argv], env=env, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        try:
+            return process.wait(TIMEOUT) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            try:
+                os.killpg(process.pid, 9)
+            except ProcessLookupError:
+                pass
+            process.wait()
+
+    def survives(self, file, old, new, test):
+        path = self.tree / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"door: {file}: {text.count(old)} times there, not once: {old}")
+        path.write_text(text.replace(old, new))
+        try:
+            self.make()
+            return self.passes(test)
+        finally:
+            path.write_text(text)
+
+
+def title(test):
+    return " ".join(str(part) for part in test if not isinstance(part, dict))
+
+
+def main():
+    wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
+    rows = [r for r in ROWS if not wanted or r[0] in wanted]
+    if "--list" in sys.argv:
+        for name, sentence, file, _, _, test in rows:
+            print(f"| {sentence} | {file} | {title(test)} | {name} |")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vmtrail-door-") as temporary:
+        door = Door(pathlib.Path(os.environ.get("DOOR_BUILD", temporary)))
+        survived = 0
+        for name, sentence, file, old, new, test in rows:
+            began = time.monotonic()
+            lives = door.survives(file, old, new, test)
+            survived += lives
+            print(f"{'SURVIVED' if lives else 'broken'}  {name}: {title(test)} "
+                  f"({time.monotonic() - began:.0f} s)\n    {sentence}", flush=True)
+        print(f"{len(rows)} mechanisms, {survived} that no test misses")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
