@@ -173,7 +173,8 @@ static void kinds(void)
 	static const char *const names[] = { "-",      "addr",   "len",   "off",    "prot",
 					     "mflags", "advice", "remap", "msync",  "shmfl",
 					     "mlock2", "mcl",    "prctl", "rlimit", "persona",
-					     "clone",  "fd",     "int",   "hex" };
+					     "clone",  "fd",     "int",   "hex",    "uffd" };
+	_Static_assert(sizeof(names) / sizeof(*names) == VT_ARG_UFFD + 1, "a class without a name");
 	for (int k = 0; k < VT_KIND_COUNT; k++) {
 		vt_text_str(&out, "kind ");
 		vt_text_u64(&out, (uint64_t)k);
