@@ -14,6 +14,9 @@
 #define OWN_BLOCK     256 /* bytes of a column that begins a block */
 #define MARGIN        64  /* slots that must be usable beyond the next one, for calls under way */
 
+/* Two points of the clock that far from each other make a good line. */
+#define FAR_NS 100000000
+
 /* An announced call may be given up after that, when the ring is needed. */
 #define STUCK_NS 50000000
 /* A call in the middle of writing its slot, after that. */
@@ -26,7 +29,7 @@
 void vt_read_clocks(uint64_t *tick, uint64_t *ns)
 {
 	uint64_t narrowest = UINT64_MAX;
-	for (int tries = 0; tries < 8 && narrowest > 6000; tries++) {
+	for (int tries = 0; tries < 8 && (tries < 3 || narrowest > 6000); tries++) {
 		uint64_t before = vt_tick(), at = vt_clock_ns(CLOCK_MONOTONIC), after = vt_tick();
 		if (after - before >= narrowest)
 			continue;
@@ -37,15 +40,18 @@ void vt_read_clocks(uint64_t *tick, uint64_t *ns)
 }
 
 /*
- * Take the time again. Ticks between the last two points are converted along the line through
- * them, so that times are right however the two clocks drift.
+ * Take the time again. Ticks are converted along the line through this point and an older one, so
+ * that times are right however the two clocks drift. Points too near each other make no line: what
+ * a reading is off by counts many times over for a call that began long before.
  */
 static void sync_clock(void)
 {
 	uint64_t tick = 0, ns = 0;
 	vt_read_clocks(&tick, &ns);
-	vt.last_tick = vt.sync_tick;
-	vt.last_ns = vt.sync_ns;
+	if (ns - vt.sync_ns >= FAR_NS) {
+		vt.last_tick = vt.sync_tick;
+		vt.last_ns = vt.sync_ns;
+	}
 	vt.sync_tick = tick;
 	vt.sync_ns = ns;
 	atomic_fetch_add(&vt.live->clock_gen, 1);
