@@ -68,6 +68,27 @@ class Reuse(TraceTest):
         self.assertGreater(reused, 1000)
 
 
+class Times(TraceTest):
+    def test_a_thread_never_goes_back_in_time(self):
+        output = self.dir / "times.vmt"
+        run(record_argv(output, [program("threads"), 8, 1500]))
+        last = {}
+        for event in Trace(output).events():
+            begin, end = event["time"], event["time"] + (event["duration"] or 0)
+            if not event["call"].startswith("unseen"):
+                self.assertGreaterEqual(begin, last.get(event["tid"], 0) - 2e-6, event["seq"])
+                last[event["tid"]] = end
+
+    def test_thousands_of_threads_cost_the_memory_of_those_that_live(self):
+        output = self.dir / "many.vmt"
+        run(record_argv(output, [program("many"), 3000]))
+        trace = Trace(output)
+        self.assert_verified(trace)
+        own = [e for e in trace.events("--own") if e["own"]]
+        taken = sum(e["args"][1] for e in own if e["call"] == "mmap")
+        self.assertLess(taken - sum(e["args"][1] for e in own if e["call"] == "munmap"), 1 << 20)
+
+
 class Stuck(TraceTest):
     """A call that stays in the kernel holds nobody up, and stands in the trace when it is back."""
 
