@@ -128,6 +128,8 @@ static int begin(void **state)
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, 1);
 	vt.start_ns = vt_clock_ns(CLOCK_MONOTONIC) - 60000000000; /* long ago */
 	vt_read_clocks(&vt.sync_tick, &vt.sync_ns);
+	vt.last_tick = vt.sync_tick;
+	vt.last_ns = vt.sync_ns;
 	*state = NULL;
 	return 0;
 }
