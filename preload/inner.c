@@ -105,7 +105,8 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 /* Whether the number is that of a call that is recorded wherever it is made. */
 bool vt_is_memory_call(uint32_t nr)
 {
-	return nr < sizeof(vt_known) && vt_known[nr] && vt_known[nr] < RAW_ONLY;
+	uint8_t known = nr < sizeof(vt_known) ? vt_known[nr] : 0;
+	return known && (known < RAW_ONLY || known == INDIRECT);
 }
 
 /* Made at a redirected site. */

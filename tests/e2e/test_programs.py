@@ -63,9 +63,11 @@ class Programs(TraceTest):
     def test_system_call_instructions_of_the_program_itself(self):
         self.record_and_compare([program("inline")])
         trace = self.only_trace("inline")
-        calls = [(e["call"], e["args"][1] // 4096) for e in trace.events() if e["call"] != "exit_group"]
-        self.assertEqual(calls, [("mmap", 1), ("munmap", 1), ("munmap", 1), ("mmap", 3), ("munmap", 3),
-                                 ("mmap", 5), ("munmap", 5), ("mmap", 7), ("munmap", 7), ("munmap", 9)])
+        calls = [(e["call"], e["args"][1] // 4096) for e in trace.events()
+                 if e["call"] != "exit_group"]
+        self.assertEqual(calls, [("mmap", 1), ("mbind", 1), ("munmap", 1), ("munmap", 1),
+                                 ("mmap", 3), ("munmap", 3), ("mmap", 5), ("munmap", 5),
+                                 ("mmap", 7), ("munmap", 7), ("munmap", 9)])
         self.assertIn("mmap: left alone: a branch may land inside it", trace.text("report", "--capture"))
         stacks = trace.text("dump", "--stacks", "--call=mmap")
         self.assertRegex(stacks, r"#0 +map_leaf.*\n +#1 +__libc_start")

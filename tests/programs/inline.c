@@ -20,6 +20,18 @@ __attribute__((noinline)) static long unmap_inline(void *p, size_t length)
 	return ret;
 }
 
+/* One that is told otherwise than with its arguments: mbind(p, length, MPOL_LOCAL, NULL, 0, 0). */
+__attribute__((noinline)) static void bind_inline(void *p, size_t length)
+{
+	register long mask __asm__("r10") = 0, bits __asm__("r8") = 0, flags __asm__("r9") = 0;
+	long ret;
+	__asm__ volatile("mov $237, %%eax\n\tsyscall"
+			 : "=&a"(ret)
+			 : "D"(p), "S"(length), "d"(4), "r"(mask), "r"(bits), "r"(flags)
+			 : "rcx", "r11", "memory");
+	(void)ret;
+}
+
 /* The number first, then the arguments: mmap(0, 16 pages, RW, PRIVATE | ANONYMOUS, -1, 0). */
 long map_moves(long length);
 /* The same in a leaf that keeps values below the stack pointer: their sum, the address in *where.
@@ -153,7 +165,9 @@ int main(void)
 {
 	void *p;
 
-	CHECK(unmap_inline(map_anywhere(PAGE), PAGE) == 0);
+	p = map_anywhere(PAGE);
+	bind_inline(p, PAGE);
+	CHECK(unmap_inline(p, PAGE) == 0);
 	CHECK(unmap_inline((void *)1, PAGE) == -EINVAL);
 	long at = map_moves(3 * PAGE);
 	CHECK(at > 0 && unmap_inline((void *)at, 3 * PAGE) == 0);
