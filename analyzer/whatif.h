@@ -59,6 +59,7 @@ struct vt_whatif {
 	struct vt_births births;
 	struct vt_own_share share;
 	struct vt_shared_objects *shared;
+	bool others_known;
 };
 
 /* Replay the trace; fills all but asked. 0 or -ENOMEM. */

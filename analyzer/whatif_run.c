@@ -152,13 +152,15 @@ static void keep_stack(struct vt_whatif *w, const struct vt_replay *r, const str
 
 static void subtract(struct vt_totals *t, const struct vt_totals *own)
 {
-	t->total_vm -= own->total_vm;
-	t->data_vm -= own->data_vm;
-	t->exec_vm -= own->exec_vm;
-	t->stack_vm -= own->stack_vm;
-	t->locked_vm -= own->locked_vm < t->locked_vm ? own->locked_vm : t->locked_vm;
-	t->committed -= own->committed;
-	t->map_count -= own->map_count;
+#define LESS(counter) t->counter -= own->counter < t->counter ? own->counter : t->counter
+	LESS(total_vm);
+	LESS(data_vm);
+	LESS(exec_vm);
+	LESS(stack_vm);
+	LESS(locked_vm);
+	LESS(committed);
+	LESS(map_count);
+#undef LESS
 }
 
 /* The state that the first call to fail met, or the end's. */
@@ -205,12 +207,66 @@ static void take_event(struct vt_whatif *w, const struct vt_replay *r, const str
 	follow_setrlimit(w, r, e);
 }
 
+/* Before an item is applied: whether the kernel would have refused the call. */
+static bool refuses(struct vt_whatif *w, const struct vt_replay *r, const struct vt_item *next,
+		    struct vt_refusal *why)
+{
+	bool refused = r->started && is_judged(&next->event) &&
+		       vt_limits_refuse(&r->model, &w->limits, &next->event, why);
+	if (refused && !w->refused)
+		take_state(w, r, why->rule);
+	return refused;
+}
+
+/* After it: also for splits, of which only the result is known; areas: there were before. */
+static void judge(struct vt_whatif *w, const struct vt_replay *r, const struct vt_event *e,
+		  bool refused, uint64_t areas, struct vt_refusal *why)
+{
+	w->calls += is_judged(e) && vt_kind_is_call(e->kind);
+	if (!refused && is_judged(e)) {
+		refused = vt_limits_refuse_split(&r->model, &w->limits, e, areas, why);
+		if (refused && !w->refused)
+			take_state(w, r, why->rule);
+	}
+	if (refused)
+		refuse(w, e, why);
+	take_event(w, r, e);
+}
+
+/* What is left out, and the others' charge, as the address space now is. */
+static void follow_share(struct vt_whatif *w, const struct vt_replay *r, const struct vt_item *item)
+{
+	if (item->type == VT_ITEM_EVENT && !(item->event.flags & VT_EV_OWN))
+		return;
+	w->limits.leave_out = vt_own_share_count(&w->share, r);
+	if (!w->others_known && r->started) {
+		set_others(w, r);
+		w->others_known = true;
+	}
+}
+
+static bool step(struct vt_whatif *w, struct vt_replay *r)
+{
+	struct vt_item item;
+	struct vt_refusal why;
+	const struct vt_item *next = vt_replay_peek(r);
+	bool call = next && next->type == VT_ITEM_EVENT;
+	bool refused = call && refuses(w, r, next, &why);
+	uint64_t areas = r->model.totals.map_count;
+	if (call)
+		charge_object(w, r->trace, &next->event);
+	if (vt_replay_next(r, &item) == VT_ITEM_END)
+		return false;
+	vt_sites_follow(w->sites, r, &item);
+	follow_share(w, r, &item);
+	if (call)
+		judge(w, r, &item.event, refused, areas, &why);
+	return true;
+}
+
 int vt_whatif_run(struct vt_whatif *w, struct vt_trace *t)
 {
 	struct vt_replay r;
-	struct vt_item item;
-	struct vt_refusal why;
-	bool others_known = false;
 	int error = vt_replay_init(&r, t);
 	if (error)
 		return error;
@@ -222,39 +278,8 @@ int vt_whatif_run(struct vt_whatif *w, struct vt_trace *t)
 		r.model.ways = vt_kernel_ways_of(w->kernel);
 	r.model.observe = observe;
 	r.model.observe_ctx = w;
-	for (;;) {
-		const struct vt_item *next = vt_replay_peek(&r);
-		bool judged =
-		    next && next->type == VT_ITEM_EVENT && r.started && is_judged(&next->event);
-		bool refused = judged && vt_limits_refuse(&r.model, &w->limits, &next->event, &why);
-		uint64_t areas = r.model.totals.map_count;
-		if (refused && !w->refused)
-			take_state(w, &r, why.rule);
-		if (next && next->type == VT_ITEM_EVENT)
-			charge_object(w, t, &next->event);
-		enum vt_item_type type = vt_replay_next(&r, &item);
-		if (type == VT_ITEM_END)
-			break;
-		vt_sites_follow(w->sites, &r, &item);
-		if (type != VT_ITEM_EVENT || item.event.flags & VT_EV_OWN)
-			w->limits.leave_out = vt_own_share_count(&w->share, &r);
-		if (!others_known && r.started) {
-			set_others(w, &r);
-			others_known = true;
-		}
-		if (type != VT_ITEM_EVENT)
-			continue;
-		w->calls += judged && vt_kind_is_call(item.event.kind);
-		if (judged && !refused) {
-			refused =
-			    vt_limits_refuse_split(&r.model, &w->limits, &item.event, areas, &why);
-			if (refused && !w->refused)
-				take_state(w, &r, why.rule);
-		}
-		if (refused)
-			refuse(w, &item.event, &why);
-		take_event(w, &r, &item.event);
-	}
+	while (step(w, &r))
+		;
 	if (!w->refused)
 		take_state(w, &r, VT_RULE_NONE);
 	vt_replay_fini(&r);

@@ -195,6 +195,23 @@ static void the_low_hint_of_a_move_is_not_rounded(void **state)
 	assert_int_equal(p.at, 0x4000);
 }
 
+/* unmapped_area asks for the guard gap with the length that it looked for, alignment and all. */
+static void below_a_stack_upwards_huge_pages_need_room_to_align(void **state)
+{
+	struct vt_model *m = *state;
+	const uint64_t base = 0x2aaaaaa00000, stack = base + 3 * HUGE;
+	m->config.bottomup = true;
+	m->config.mmap_base = base;
+	struct vt_vma v = { .start = stack,
+			    .end = stack + VT_PAGE_SIZE,
+			    .flags = VT_VM(READ) | VT_VM(GROWSDOWN) | VT_VM(MAYREAD) };
+	assert_int_equal(vt_model_put(m, &v, 0, 0), 0);
+	vt_model_set_file(m, FILE_HUGE, VT_FILE_HUGETLB);
+	/* two huge pages and the guard gap would fit, but not with room to align them */
+	assert_int_equal(expected(m, 2 * HUGE, 0, MAP_PRIVATE, FILE_HUGE),
+			 (stack + HUGE) & ~(HUGE - 1));
+}
+
 static void without_mmap_base_nothing_is_known(void **state)
 {
 	struct vt_model *m = *state;
@@ -285,6 +302,7 @@ int main(void)
 		T(shared_memory_is_aligned_where_it_may_have_huge_pages),
 		T(a_forced_placement_is_not_the_kernels_choice),
 		T(the_low_hint_of_a_move_is_not_rounded),
+		T(below_a_stack_upwards_huge_pages_need_room_to_align),
 		T(without_mmap_base_nothing_is_known),
 		T(more_than_the_space_does_not_fit),
 		T(the_live_kernel_agrees),
