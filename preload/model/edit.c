@@ -198,10 +198,12 @@ void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first, struct vt_ex
 		bool touchable = first->anon && vt_anon_touchable(m, first);
 		struct vt_side l = { first, first->anon, touchable };
 		struct vt_side r = { last, first->anon, touchable };
+		struct vt_extent tf, tl; /* what l and r may stand for */
 		struct vt_verdict v;
 		if (moved && first->identity & VT_ID_PGOFF) {
 			struct vt_extent uf = untouched_move(first), ul = untouched_move(last);
-			struct vt_extent tf = *first, tl = *last;
+			tf = *first;
+			tl = *last;
 			tf.identity &= ~VT_ID_PGOFF;
 			tl.identity &= ~VT_ID_PGOFF;
 			struct vt_verdict u = ask(m, prev, (struct vt_side){ &uf, 0, false },

@@ -184,6 +184,17 @@ static void touched_pages_may_be_the_reason(void **state)
 	assert_int_equal(told.number, 2);
 }
 
+/* Whether it was touched decides about its offset: both answers are asked for. */
+static void a_moved_area_may_have_been_touched(void **state)
+{
+	map(*state, 0, 2, RW);
+	map(*state, 10, 2, RW);
+	move(*state, 10, 2, 2, MREMAP_MAYMOVE | MREMAP_FIXED, 2);
+	assert_int_equal(told.left, VT_BOUNDARY_UNDETERMINED);
+	assert_true(told.left_apart >= VT_APART_HIDDEN || told.left_apart == VT_APART_OFFSET);
+	assert_int_equal(told.number, 0);
+}
+
 static void two_areas_that_nobody_asked_about_could_be_one(void **state)
 {
 	struct stage *s = *state;
@@ -218,6 +229,7 @@ int main(void)
 		T(a_policy_is_a_reason),
 		T(a_segments_close_operation_is_a_reason),
 		T(touched_pages_may_be_the_reason),
+		T(a_moved_area_may_have_been_touched),
 		T(two_areas_that_nobody_asked_about_could_be_one),
 		T(a_seal_alone_is_a_reason_of_its_own), /* last: nothing removes it */
 	};
