@@ -2,9 +2,12 @@
 
 SPDX-License-Identifier: MIT
 """
+import os
+
 from harness import TraceTest, main, preloaded, program, run
 
 PAGE = 4096
+CHILDREN = int(os.environ.get("TEST_CHILDREN", "300"))
 
 
 class Processes(TraceTest):
@@ -130,8 +133,8 @@ class Processes(TraceTest):
         self.assertEqual(sum(21 in pages for pages in lists), 20)
 
     def test_forks_while_other_threads_map(self):
-        lists = self.record_forker("threads", 13)
-        self.assertEqual(sum(21 in pages for pages in lists), 12)
+        lists = self.record_forker("threads", 25)
+        self.assertEqual(sum(21 in pages for pages in lists), 24)
 
     def test_exec_seals_the_trace_and_the_new_image_starts_another(self):
         self.assert_pages(self.record_forker("exec", 2), [11, 12], [41])
@@ -151,7 +154,7 @@ class Processes(TraceTest):
         self.assertTrue(output.exists())
 
     def test_hundreds_of_children_fifty_at_a_time(self):
-        self.record_forker("many", 401, arguments=["400", "50"])
+        self.record_forker("many", CHILDREN + 1, arguments=[str(CHILDREN), "50"])
 
     def test_many_short_lived_children(self):
         script = f"for i in 1 2 3 4 5 6 7 8 9 10; do {program('brk')} >/dev/null & done; wait"

@@ -291,12 +291,33 @@ static void fork_from_handler(void)
 }
 
 static _Atomic int stop;
+static volatile int zero;
+
+/* Each way down is a stack that nobody has seen before. */
+static int map_on_the_right(uint32_t way);
+
+__attribute__((noinline)) static int map_on_the_left(uint32_t way)
+{
+	if (way == 1)
+		return munmap(map_anywhere(13 * PAGE), 13 * PAGE) + zero;
+	return (way & 1 ? map_on_the_right(way >> 1) : map_on_the_left(way >> 1)) + zero;
+}
+
+__attribute__((noinline)) static int map_on_the_right(uint32_t way)
+{
+	if (way == 1)
+		return munmap(map_anywhere(13 * PAGE), 13 * PAGE) + zero;
+	return (way & 1 ? map_on_the_right(way >> 1) : map_on_the_left(way >> 1)) + zero;
+}
 
 static void *map_all_the_time(void *arg)
 {
-	(void)arg;
-	while (!atomic_load(&stop))
-		CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	uint32_t way = (uint32_t)(uintptr_t)arg;
+
+	while (!atomic_load(&stop)) {
+		way = way * 1664525 + 1013904223;
+		CHECK(!map_on_the_left(1u << 16 | way >> 16));
+	}
 	return NULL;
 }
 
@@ -305,13 +326,15 @@ static void fork_among_threads(void)
 	pthread_t threads[3];
 
 	for (int i = 0; i < 3; i++)
-		CHECK(!pthread_create(&threads[i], NULL, map_all_the_time, NULL));
-	for (int i = 0; i < 12; i++) {
+		CHECK(!pthread_create(&threads[i], NULL, map_all_the_time, (void *)(i + 1L)));
+	for (int i = 0; i < 24; i++) {
 		pid_t pid = i % 3 == 0   ? fork()
 			    : i % 3 == 1 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)
 					 : unseen_fork();
 		if (!pid) {
 			map_pages(21);
+			for (uint32_t way = 0; way < 200; way++)
+				CHECK(!map_on_the_left(1u << 9 | way));
 			_exit(0);
 		}
 		wait_for(pid);
