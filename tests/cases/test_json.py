@@ -1,4 +1,4 @@
-"""The JSON of dump, reuse, why and whatif is what vmtrail(1) says it is, and so are the page's examples.
+"""The JSON of dump, reuse, why, whatif and merges is what vmtrail(1) says it is, and so are the page's examples.
 
 SPDX-License-Identifier: MIT
 """
@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from harness import TraceTest, main
-from schema import DUMP, REUSE, SCHEMAS, WHATIF, WHY, complaints, fields
+from schema import DUMP, LAYOUT, MERGES, REUSE, SCHEMAS, WHATIF, WHY, complaints, fields
 
 CASES = pathlib.Path(os.environ.get("TEST_CASES", "."))
 PAGE = pathlib.Path(__file__).parents[2] / "analyzer" / "man" / "vmtrail.1"
@@ -54,6 +54,16 @@ class Json(TraceTest):
                 result = self.only_trace().command("whatif", limit, "--format=json")
                 self.check(result.stdout, WHATIF)
 
+        both = self.only_trace().command("whatif", "--rlimit-as=1T", "--layout=bottomup",
+                                         "--format=json")
+        self.assertIn("layout", self.check(both.stdout, WHATIF)[0])
+        alone = self.only_trace().command("whatif", "--thp-align=off", "--format=json")
+        self.check(alone.stdout, {"layout": LAYOUT})
+
+    def test_of_merges(self):
+        self.record([CASES / "window"])
+        self.check(self.only_trace().text("merges", "--format=json"), MERGES)
+
     def test_a_wrong_value_is_found(self):
         good = {"seq": 1, "areas": 2, "splits": True}
         schema = REUSE["makers"][0]
@@ -63,7 +73,7 @@ class Json(TraceTest):
 
     def test_every_field_is_in_the_manual_page(self):
         everything = "".join(section(n) for n in ("dump", "maps", "Frames", "reuse", "why",
-                                               "whatif"))
+                                               "whatif", "merges"))
         for command, schema in SCHEMAS.items():
             missing = {f for f in fields(schema) if not re.search(rf"\b{f}\b", everything)}
             self.assertEqual(missing, set(), command)

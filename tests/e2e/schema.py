@@ -34,6 +34,13 @@ WHY = {"addr": "hex", "page": "hex", "end": "hex", "after_seq": "int", "at_start
        "history": [{**EVENT, "what": ["text"], "victim": (MAPPING, None), "site": (SITE, None),
                     "stack": [FRAME], "placement?": GAP}],
        "state": (MAPPING, None), "verdict": ["text"], "findings": [REUSE]}
+SPACE = {"layout": "text", "mmap_base": "hex", "thp_align": "bool", "kernel": "text"}
+LAYOUT = {"recorded": SPACE, "there": SPACE, "chosen": "int", "elsewhere": "int", "forced": "int",
+          "hints": "int", "hints_lost": "int", "n_conflicts": "int",
+          "conflicts": [{**EVENT, "what": "text", "there": "hex", "bytes": "int", "victim": "int",
+                         "victim_site": (SITE, None), "site": (SITE, None)}],
+          "places": [{"recorded": "hex", "there": "hex", "bytes": "int", "birth": "int",
+                      "site": (SITE, None)}]}
 WHATIF = {"trace": "text", "limits": {"*": "any"}, "calls": "int", "would_fail": "int",
           "failed_too": "int", "by_rule": {"*": "int"},
           "first": ({**EVENT, "would_fail_with": "text", "rule": "text", "limited_by": "text?",
@@ -41,8 +48,16 @@ WHATIF = {"trace": "text", "limits": {"*": "any"}, "calls": "int", "would_fail":
                      "stack": [FRAME]}, None),
           "state": {"*": "int"}, "own": {"*": "int"},
           "holders": [{"site": (SITE, None), "name?": "text", "bytes?": "int", "vmas?": "int"}],
-          "assumptions": ["text"]}
-SCHEMAS = {"dump": DUMP, "reuse": REUSE, "why": WHY, "whatif": WHATIF}
+          "assumptions": ["text"], "layout?": LAYOUT}
+COUNTS = {"cases": ["int"], "merges": "int", "splits": "int"}
+MERGES = {"trace": "text", **COUNTS, "splits_by": {"*": "int"}, "why_apart": {"*": "int"},
+          "sites": [{"site": (SITE, None), "call": "text?", **COUNTS, "apart": "int",
+                     "why": {"*": "int"}}],
+          "most_vmas": "int", "most_vmas_seq": "int",
+          "chains": [{"start": "hex", "end": "hex", "vmas": "int", "flags": ["text"],
+                      "site": (SITE, None)}]}
+SCHEMAS = {"dump": DUMP, "reuse": REUSE, "why": WHY, "whatif": WHATIF,
+           "merges": MERGES}
 
 TYPES = {
     "any": lambda v: True,
