@@ -153,8 +153,9 @@ static uint64_t unmapped_area(const struct vt_model *m, const struct search *ask
 			continue;
 		}
 		uint64_t at = lowest_in(&s, lo, hi);
-		/* with what was looked for to align, too */
-		if (!retries(m) || start_gap(m, x) >= at + want - 1)
+		/* a stack's gap is asked for with what was looked for to align, too */
+		if (!retries(m) || !(x->flags & VT_VM(GROWSDOWN)) ||
+		    start_gap(m, x) >= at + want - 1)
 			return at;
 		s.low = vt_area_tail(x)->end;
 		x = vt_extent_next(vt_area_tail(x));

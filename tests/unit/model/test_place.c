@@ -210,6 +210,11 @@ static void below_a_stack_upwards_huge_pages_need_room_to_align(void **state)
 	/* two huge pages and the guard gap would fit, but not with room to align them */
 	assert_int_equal(expected(m, 2 * HUGE, 0, MAP_PRIVATE, FILE_HUGE),
 			 (stack + HUGE) & ~(HUGE - 1));
+	/* any other area is none to keep away from */
+	v.flags = VT_VM(READ) | VT_VM(MAYREAD);
+	assert_int_equal(vt_model_put(m, &v, 0, 0), 0);
+	m->config.mmap_base = base + VT_PAGE_SIZE;
+	assert_int_equal(expected(m, 2 * HUGE, 0, MAP_PRIVATE, FILE_HUGE), base + HUGE);
 }
 
 static void without_mmap_base_nothing_is_known(void **state)
