@@ -299,10 +299,11 @@ static uint64_t count_events(const char *path)
 }
 
 /* One line on what was recorded, for a person at a terminal; a warning when nothing was. */
-static void tell_result(const struct recording *r)
+static void tell_result(const struct recording *r, int status)
 {
 	struct vt_record_traces t =
-	    vt_record_collect(r->pattern, r->pid, r->executable, r->start_ns);
+	    vt_record_collect(r->pattern, r->pid, r->executable, r->start_ns,
+			      WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	if (!t.own) {
 		vt_complain("%s wrote no trace: the library was not loaded, or could not write %s",
 			    r->argv[0], r->pattern);
@@ -341,7 +342,7 @@ int vt_cmd_record(int argc, char **argv)
 		if (error) {
 			result = vt_complain("%s: cannot be run: %s", r.argv[0], strerror(error));
 		} else {
-			tell_result(&r);
+			tell_result(&r, status);
 			result =
 			    WIFSIGNALED(status) ? die_of(WTERMSIG(status)) : WEXITSTATUS(status);
 		}

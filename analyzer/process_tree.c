@@ -94,6 +94,9 @@ static void take_end(struct vt_process *p, const struct vt_trace *t)
 		p->end = VT_END_SANDBOX;
 	} else if (p->end == VT_END_UNKNOWN && !reason && vt_trace_is_recording(t)) {
 		p->end = VT_END_RUNNING;
+	} else if (p->end == VT_END_UNKNOWN && vt_trace_meta(t, "signal")) {
+		p->end = VT_END_SIGNAL;
+		p->signal = (int)vt_trace_meta_u64(t, "signal", 0);
 	}
 }
 

@@ -12,7 +12,7 @@
 enum vt_process_end {
 	VT_END_UNKNOWN, /* killed, or the trace stops: nothing tells why */
 	VT_END_EXIT,    /* status */
-	VT_END_SIGNAL,  /* died of a fault of its own: signal */
+	VT_END_SIGNAL,  /* died of a fault of its own, or of what `record` saw: signal */
 	VT_END_EXEC,    /* replaced by image */
 	VT_END_SANDBOX, /* went on under a seccomp filter that forbids recording */
 	VT_END_RUNNING,

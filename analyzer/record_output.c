@@ -199,17 +199,17 @@ static int by_rank(const void *pa, const void *pb)
 }
 
 /* Close a trace whose process left it open. */
-static void seal_if_dead(const char *path, const struct vt_trace_header *h)
+static void seal_if_dead(const char *path, const struct vt_trace_header *h, int signal)
 {
 	char *error = NULL;
 	if (h->live_off == 0 || kill((pid_t)h->pid, 0) == 0 || errno != ESRCH)
 		return;
-	vt_trace_seal(path, &error);
+	vt_trace_seal(path, signal, &error);
 	free(error); /* the trace stays readable as it is */
 }
 
 struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const char *executable,
-					  uint64_t start_ns)
+					  uint64_t start_ns, int signal)
 {
 	struct vt_record_traces t = { 0 };
 	struct candidate *found = NULL;
@@ -237,7 +237,7 @@ struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const 
 			free(path);
 			continue;
 		}
-		seal_if_dead(path, &h);
+		seal_if_dead(path, &h, own ? signal : 0);
 		found[n++] = (struct candidate){ path, h.start_realtime_ns, own };
 	}
 	if (d)

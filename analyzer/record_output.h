@@ -39,10 +39,11 @@ bool vt_record_make_room(const char *pattern, pid_t pid, const char *executable,
 
 /*
  * The traces that the pattern's directory holds of processes recorded since start_ns (wall clock);
- * pid is the command's own. Traces that were left open by processes that are gone are sealed.
+ * pid is the command's own, signal what it died of, 0: nothing. Traces that were left open by
+ * processes that are gone are sealed.
  */
 struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const char *executable,
-					  uint64_t start_ns);
+					  uint64_t start_ns, int signal);
 void vt_record_traces_free(struct vt_record_traces *t);
 
 #endif

@@ -129,9 +129,9 @@ void vt_trace_rewind(struct vt_trace *t);
  * Close the trace of a process that was killed: its last events go from the live ring into a frame,
  * and the file is cut behind it. A trace that is closed already is left alone. Returns 0; or -1 and
  * *error, one malloc'ed line: the trace is damaged, or its process still runs. The file is then as
- * before.
+ * before. signal: what it died of, 0: not known.
  */
-int vt_trace_seal(const char *path, char **error);
+int vt_trace_seal(const char *path, int signal, char **error);
 
 /* What a path, and a device as maps shows it, say of the kind of file. */
 enum vt_file_kind vt_guess_file_kind(uint64_t dev, const char *path, bool shared);

@@ -51,17 +51,31 @@ bool vt_trace_is_recording(const struct vt_trace *t)
 	return t->header.live_off && stat(t->path, &st) == 0 && maps_file(t->header.pid, st.st_ino);
 }
 
-static void put_end(struct vt_writer *w, uint64_t lost)
+/* Whether the image was replaced: an execve that succeeds stands as announced for ever. */
+static bool ends_by_exec(const struct vt_reader *r)
+{
+	const uint8_t flags = VT_EV_UNDONE | VT_EV_SHARED_VM;
+	for (size_t i = r->n_live; i-- > 0;)
+		if (r->live[i].kind == VT_EXECVE && (r->live[i].flags & flags) == VT_EV_UNDONE)
+			return true;
+	return false;
+}
+
+static void put_end(const struct vt_trace *t, struct vt_writer *w, int signal)
 {
 	char text[128];
-	int n = snprintf(text, sizeof(text), "reason killed\nevents %llu\nlost %llu\n",
-			 (unsigned long long)w->next_seq - 1, (unsigned long long)lost);
+	bool exec = ends_by_exec(vt_reader_of(t));
+	int n = snprintf(text, sizeof(text), "reason %s\nevents %llu\nlost %llu\n",
+			 exec ? "exec" : "killed", (unsigned long long)w->next_seq - 1,
+			 (unsigned long long)t->header.lost);
+	if (signal && !exec)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "signal %d\n", signal);
 
 	vt_writer_frame(w, VT_FRAME_END, text, (size_t)n, w->next_seq, 0);
 }
 
 /* The live region's definitions and events as frames, behind those that are there. */
-static void put_live(const struct vt_trace *t, struct vt_writer *w)
+static void put_live(const struct vt_trace *t, struct vt_writer *w, int signal)
 {
 	const struct vt_reader *r = vt_reader_of(t);
 
@@ -71,7 +85,7 @@ static void put_live(const struct vt_trace *t, struct vt_writer *w)
 	for (size_t i = 0; i < r->n_live; i++)
 		vt_writer_event(w, &r->live[i]);
 	vt_writer_flush(w);
-	put_end(w, t->header.lost);
+	put_end(t, w, signal);
 }
 
 /* Make what was written count: one write of the header's page, then the cut at end. */
@@ -85,7 +99,7 @@ static bool commit(const struct vt_trace *t, int fd, uint64_t end)
 	return vt_pwrite_full(fd, &h, sizeof(h), 0) && !ftruncate(fd, (off_t)end);
 }
 
-static int seal(struct vt_trace *t, int fd, char **error)
+static int seal(struct vt_trace *t, int fd, int signal, char **error)
 {
 	const struct vt_reader *r = vt_reader_of(t);
 	uint64_t first = r->n_live ? r->live[0].seq : r->end_seq ? r->end_seq : 1;
@@ -101,7 +115,7 @@ static int seal(struct vt_trace *t, int fd, char **error)
 	}
 	vt_writer_init(&w, fd, r->frames_end, r->n_frames, first, LEVEL);
 	if (!t->closed)
-		put_live(t, &w);
+		put_live(t, &w, signal);
 	if (w.error)
 		rc = fail(t->path, error, w.error);
 	else if (!commit(t, fd, w.at))
@@ -110,7 +124,7 @@ static int seal(struct vt_trace *t, int fd, char **error)
 	return rc;
 }
 
-int vt_trace_seal(const char *path, char **error)
+int vt_trace_seal(const char *path, int signal, char **error)
 {
 	struct vt_trace *t = vt_trace_open(path, error);
 	int rc = 0;
@@ -123,7 +137,7 @@ int vt_trace_seal(const char *path, char **error)
 		rc = -1;
 	} else if (t->header.live_off) {
 		int fd = open(t->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		rc = seal(t, fd, error);
+		rc = seal(t, fd, signal, error);
 		if (fd >= 0)
 			close(fd);
 	}

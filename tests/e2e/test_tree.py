@@ -74,7 +74,13 @@ class Tree(TraceTest):
         self.assertEqual([p["end"] for p in running], ["running"])
         os.kill(running[0]["pid"], signal.SIGKILL)
         process.wait()
-        self.assertEqual([p["end"] for p in self.tree()], ["killed"])
+        self.assertEqual([(p["end"], p["signal_name"]) for p in self.tree()],
+                         [("signal", "SIGKILL")])
+
+    def test_killed_child_of_a_process_that_is_recorded(self):
+        self.record(["sh", "-c", f"{program('signals')} segv 20000 & sleep 0.5; kill -9 $!; wait"])
+        ends = {p["command"].split()[0].split("/")[-1]: p["end"] for p in self.tree()}
+        self.assertEqual((ends["sh"], ends["signals"]), ("exit", "killed"))
 
     def test_names_with_pid_executable_and_counter(self):
         for pattern in ("t.%p.vmt", "t.%e.vmt", "t.%n.vmt", "t.%e.%n.vmt", "one"):
