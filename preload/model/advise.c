@@ -104,9 +104,9 @@ static uint64_t end_of_walk(struct vt_apply *a, uint64_t lo, uint64_t hi, const 
 	struct vt_model *m = a->m;
 	int64_t ret = a->ev->ret;
 	bool vector = a->ev->kind == VT_PROCESS_MADVISE;
-	bool hole = vt_hole_in(m, lo, hi) < hi;
 	if (vector ? ret > 0 : !ret)
 		return vector ? vt_min(hi, lo + vt_page_up((uint64_t)ret)) : hi;
+	bool hole = vt_hole_in(m, lo, hi) < hi;
 	if (ret == -ENOMEM && hole)
 		return hi;
 	if (ret == -EPERM && !vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))

@@ -115,7 +115,7 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 	*known = true;
 	switch (-a->ev->ret) {
 	case ENOMEM:
-		hole = vt_hole_in(m, lo, hi);
+		hole = vt_hole_in(a->m, lo, hi);
 		at = limited_from(m, lo, hole, access);
 		*known = at == hole || !any_doubt(m, lo, hole);
 		if (!*known)

@@ -22,9 +22,9 @@ void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate
 }
 
 /* The first address in [lo, hi) that nothing is mapped at; hi if there is none. */
-uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
+uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
-	struct vt_extent *x = vt_model_find(m, lo);
+	struct vt_extent *x = vt_find(m, lo);
 	while (x && x->start <= lo && lo < hi) {
 		if (x->end >= hi)
 			return hi;

@@ -251,7 +251,7 @@ VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_c
 VT_HIDDEN int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b);
 VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
 VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
-VT_HIDDEN uint64_t vt_hole_in(const struct vt_model *m, uint64_t lo, uint64_t hi);
+VT_HIDDEN uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */
 VT_HIDDEN uint64_t vt_mmap_huge_size(const struct vt_model *m, uint64_t flags, uint32_t file);

@@ -296,7 +296,7 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 
 void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 {
-	struct vt_extent *child, *p;
+	struct vt_extent *child, *p, *moved = NULL;
 	bool red;
 
 	if (x->left && x->right) {
@@ -317,8 +317,10 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		s->left = x->left;
 		set_parent(s->left, s);
 		replace_child(m, parent_of(x), x, s);
-		set_parent(s, parent_of(x));
-		set_red(s, is_red(x));
+		/* with x's place it takes over what x's subtree kept, to be brought up to date below */
+		s->parent_color = x->parent_color;
+		s->subtree_gap = x->subtree_gap;
+		moved = s;
 	} else {
 		red = is_red(x);
 		child = x->left ? x->left : x->right;
@@ -327,7 +329,9 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		if (child)
 			set_parent(child, p);
 	}
-	pull_all(p);
+	vt_tree_refresh(p);
+	if (moved)
+		vt_tree_refresh(moved);
 	if (!red)
 		erase_fixup(m, child, p);
 }
