@@ -10,6 +10,7 @@
 #include "replay.h"
 #include "alloc.h"
 #include "compare.h"
+#include "model_memory.h"
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -22,19 +23,6 @@ struct vt_queue {
 	struct vt_snapshot *current; /* handed out last */
 	struct vt_extent *extents;
 };
-
-static void *model_alloc(void *ctx, size_t bytes)
-{
-	(void)ctx;
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void model_free(void *ctx, void *p, size_t bytes)
-{
-	(void)ctx;
-	munmap(p, bytes);
-}
 
 /* "6.18.44-generic" as KERNEL_VERSION has it. */
 static uint32_t kernel_version(const char *release)
@@ -89,15 +77,16 @@ int vt_tell_files(const struct vt_trace *t, struct vt_model *m, uint32_t *told)
 
 int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 {
-	const struct vt_memory memory = { model_alloc, model_free, NULL };
 	struct vt_model_config config = config_of(t);
 
 	*r = (struct vt_replay){ .trace = t };
+	r->pool = vt_pool_new();
 	r->queue = vt_calloc(1, sizeof(*r->queue));
 	r->doubt = vt_calloc(1, sizeof(*r->doubt));
 	r->order = vt_calloc(1, sizeof(*r->order));
 	vt_order_init(r->order, vt_calloc(RECENT, sizeof(struct vt_placed)), RECENT);
 	vt_trace_rewind(t);
+	struct vt_memory memory = vt_pool_memory(r->pool);
 	if (vt_model_init(&r->model, &config, &memory))
 		return -ENOMEM;
 	r->model.personality = (uint32_t)vt_trace_meta_u64(t, "personality", 0);
@@ -124,6 +113,7 @@ void vt_replay_fini(struct vt_replay *r)
 	free(r->order->recent);
 	free(r->order);
 	vt_model_fini(&r->model);
+	vt_pool_free(r->pool);
 }
 
 static bool is_unseen(const struct vt_event *e)

@@ -67,6 +67,7 @@ struct vt_replay {
 	uint64_t placed;        /* events so far that took a place in the order */
 	struct vt_flux *doubt;  /* what calls of unknown effect were about, up to a snapshot */
 	struct vt_queue *queue; /* items read ahead */
+	struct vt_pool *pool;   /* the model's memory */
 	struct vt_totals_due due;
 	bool locks_known; /* what is locked in the model is all that is */
 };
