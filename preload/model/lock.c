@@ -37,7 +37,8 @@ static int lock_range(struct vt_apply *a, uint32_t flags)
 	if (ev->ret) {
 		uint64_t pages = (hi - lo) >> VT_PAGE_SHIFT;
 		uint64_t limit = m->config.rlimit_memlock >> VT_PAGE_SHIFT;
-		bool over_limit = flags && m->totals.locked_vm + pages > limit;
+		uint64_t locked = m->totals.locked_vm + m->totals.locked_unsure;
+		bool over_limit = flags && locked + pages > limit;
 		if (ev->ret != -ENOMEM && ev->ret != -EAGAIN)
 			return 0;
 		/* refused by the limit before anything was done, unless the process may exceed it

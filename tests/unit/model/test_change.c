@@ -284,6 +284,23 @@ static void a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges(void 
 	assert_int_equal(settle(s), 0);
 }
 
+/*
+ * What the limit refuses depends on all that the kernel counts, also on what may be counted only.
+ */
+static void locks_that_may_be_counted_may_reach_the_limit(void **state)
+{
+	struct stage *s = *state;
+	struct vt_event ev = {
+		.seq = 2, .kind = VT_MLOCK2, .a = { addr(0), 4 * VT_PAGE_SIZE, 1 }, .ret = -ENOMEM
+	};
+	map(s, 0, 4, R);
+	s->m.config.rlimit_memlock = 6 * VT_PAGE_SIZE;
+	s->m.totals.locked_unsure = 3;
+	vt_model_apply(&s->m, &ev, &s->fx);
+	assert_int_equal(s->fx.contradiction, VT_CONTRA_OPEN);
+	assert_int_equal(s->m.totals.locked_vm, 0);
+}
+
 static void the_call_that_should_have_failed_is_told(void **state)
 {
 	struct stage *s = *state;
@@ -319,6 +336,7 @@ int main(void)
 		T(locking_droppable_memory_touches_it),
 		T(a_huge_page_that_would_be_cut_stops_mprotect),
 		T(a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges),
+		T(locks_that_may_be_counted_may_reach_the_limit),
 		T(the_call_that_should_have_failed_is_told),
 	};
 	return cmocka_run_group_tests_name("mprotect_fixup, madvise_walk_vmas, mlock_fixup", tests,
