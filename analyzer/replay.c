@@ -12,7 +12,6 @@
 #include "compare.h"
 #include "model_memory.h"
 #include <errno.h>
-#include <sys/mman.h>
 
 #define RECENT 65536 /* calls that a later one is compared with */
 

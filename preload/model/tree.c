@@ -317,7 +317,8 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		s->left = x->left;
 		set_parent(s->left, s);
 		replace_child(m, parent_of(x), x, s);
-		/* with x's place it takes over what x's subtree kept, to be brought up to date below */
+		/* with x's place it takes over what x's subtree kept, to be brought up to date
+		 * below */
 		s->parent_color = x->parent_color;
 		s->subtree_gap = x->subtree_gap;
 		moved = s;
