@@ -30,16 +30,17 @@ size_t vt_defs_span(const uint8_t *p, size_t n)
 }
 
 /* Read an id and check it against the bound. */
+static bool is_plausible_id(const struct vt_trace *t, uint64_t v)
+{
+	return v && v < UINT32_MAX &&
+	       v < ID_HEADROOM + ID_PER_DEF * (uint64_t)vt_reader_of(t)->n_defs;
+}
+
 static bool get_id(struct vt_trace *t, struct vt_buf *in, uint32_t *id)
 {
 	uint64_t v = vt_get_varint(in);
-	struct vt_reader *r = vt_reader_of(t);
-
-	if (in->bad || v == 0 || v >= ID_HEADROOM + ID_PER_DEF * (uint64_t)r->n_defs ||
-	    v >= UINT32_MAX)
-		return false;
 	*id = (uint32_t)v;
-	return true;
+	return !in->bad && is_plausible_id(t, v);
 }
 
 /* Make room for table[id]; new entries are zeroed. */
@@ -57,35 +58,65 @@ static void *reserve_id(void *table, uint32_t *n, size_t *cap, uint32_t id, size
 	return table;
 }
 
-static bool read_stack(struct vt_trace *t, struct vt_buf *in)
+/* The frames of its own of a stack definition. */
+static void read_frames(struct vt_trace *t, struct vt_buf *in, bool predicted, uint64_t *pc,
+			uint64_t n)
 {
-	uint32_t id;
-	if (!get_id(t, in, &id))
-		return false;
-	uint64_t n = vt_get_varint(in), reference = vt_get_varint(in), shared = vt_get_varint(in);
-	if (in->bad || n > VT_MAX_STACK || shared > n)
+	uint64_t prev = 0;
+	for (uint64_t i = 0; i < n; i++) {
+		if (predicted)
+			vt_codec_frame(in, false, vt_reader_of(t)->callers, prev, &pc[i]);
+		else
+			pc[i] = prev + (uint64_t)vt_unzigzag(vt_get_varint(in));
+		prev = pc[i];
+	}
+}
+
+static bool read_any_stack(struct vt_trace *t, struct vt_buf *in, bool predicted)
+{
+	uint32_t id, reference;
+	uint64_t n, shared;
+	if (predicted) {
+		vt_codec_calls(in, false, vt_reader_of(t)->callers, &id, &n, &reference, &shared);
+	} else {
+		id = (uint32_t)vt_get_varint(in);
+		n = vt_get_varint(in);
+		reference = (uint32_t)vt_get_varint(in);
+		shared = vt_get_varint(in);
+	}
+	if (in->bad || !is_plausible_id(t, id) || n > VT_MAX_STACK || shared > n)
 		return false;
 	if (shared && (reference >= t->n_stacks || shared > t->stacks[reference].n))
 		return false;
 	t->stacks = reserve_id(t->stacks, &t->n_stacks, &vt_reader_of(t)->cap_stacks, id,
 			       sizeof(*t->stacks));
 	struct vt_stack_def *s = &t->stacks[id];
-	if (s->pc)
-		return true;
-	uint64_t *pc = vt_calloc(n, sizeof(*pc)), prev = 0;
-	for (uint64_t i = 0; i < n - shared; i++)
-		prev = pc[i] = prev + (uint64_t)vt_unzigzag(vt_get_varint(in));
+	uint64_t *pc = vt_calloc(n, sizeof(*pc));
+	read_frames(t, in, predicted, pc, n - shared);
 	if (shared) {
 		const struct vt_stack_def *outer = &t->stacks[reference];
 		memcpy(pc + n - shared, outer->pc + outer->n - shared, shared * sizeof(*pc));
 	}
-	if (in->bad) {
+	if (in->bad || s->pc) {
 		free(pc);
-		return false;
+		return !in->bad;
 	}
 	s->n = (uint32_t)n;
 	s->pc = pc;
 	return true;
+}
+
+static bool read_stack(struct vt_trace *t, struct vt_buf *in)
+{
+	return read_any_stack(t, in, false);
+}
+
+static bool read_calls(struct vt_trace *t, struct vt_buf *in)
+{
+	struct vt_reader *r = vt_reader_of(t);
+	if (!r->callers)
+		r->callers = vt_calloc(1, sizeof(*r->callers));
+	return read_any_stack(t, in, true);
 }
 
 /* A System V segment is known by its id alone. */
@@ -325,7 +356,7 @@ bool vt_defs_read(struct vt_trace *t, struct vt_buf *in)
 		[VT_DEF_STACK] = read_stack,   [VT_DEF_FILE] = read_file,
 		[VT_DEF_THREAD] = read_thread, [VT_DEF_MODULE] = read_module,
 		[VT_DEF_NOTE] = read_note,     [VT_DEF_SYMBOL] = read_symbol,
-		[VT_DEF_NAME] = read_name,
+		[VT_DEF_NAME] = read_name,     [VT_DEF_CALLS] = read_calls,
 	};
 
 	while (in->p < in->end) {
@@ -416,6 +447,7 @@ void vt_defs_free(struct vt_trace *t)
 		free(t->names[i].shared_area);
 	}
 	free(t->names);
+	free(r->callers);
 	free(t->stacks);
 	free(t->files);
 	free(t->threads);

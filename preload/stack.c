@@ -25,6 +25,8 @@ static struct {
 	struct vt_stack_entry **by_id;
 	uint32_t cap, written;
 	const struct vt_stack_entry *last[REFERENCES];
+	struct vt_callers callers;
+	uint32_t callers_of; /* the generation whose trace they are of */
 } table;
 
 /*
@@ -135,18 +137,19 @@ static bool write_definition(struct vt_stack_entry *e)
 	if (!room)
 		return false;
 	struct vt_buf body = { room + 16, room + 64 + 10 * (size_t)e->n, false };
-	vt_put_varint(&body, e->id);
-	vt_put_varint(&body, e->n);
-	vt_put_varint(&body, reference ? reference->id : 0);
-	vt_put_varint(&body, shared);
-	uint64_t last = 0;
+	if (table.callers_of != vt.generation)
+		memset(&table.callers, 0, sizeof(table.callers));
+	table.callers_of = vt.generation;
+	uint32_t from = reference ? reference->id : e->id;
+	uint64_t inner = 0, n = e->n, n_shared = shared;
+	vt_codec_calls(&body, true, &table.callers, &e->id, &n, &from, &n_shared);
 	for (uint32_t i = 0; i < e->n - shared; i++) {
-		vt_put_varint(&body, vt_zigzag((int64_t)(e->pc[i] - last)));
-		last = e->pc[i];
+		vt_codec_frame(&body, true, &table.callers, inner, &e->pc[i]);
+		inner = e->pc[i];
 	}
 	size_t len = (size_t)(body.p - (room + 16));
 	struct vt_buf head = { room, room + 16, false };
-	*head.p++ = VT_DEF_STACK;
+	*head.p++ = VT_DEF_CALLS;
 	vt_put_varint(&head, len);
 	memmove(head.p, room + 16, len);
 	vt_journal_commit((size_t)(head.p - room) + len);

@@ -393,6 +393,68 @@ static inline int vt_chunk_next(struct vt_chunk *c, struct vt_event *e)
 	return 1;
 }
 
+/*
+ * What the frames of a CALLS definition are predicted from: for each place in the code, by a hash
+ * of it, the two that it was last called from. Of one trace: begins as zeroes, and goes from each
+ * definition to the next.
+ */
+#define VT_CALLER_SLOTS 4096
+struct vt_callers {
+	struct {
+		uint64_t pc, caller[2];
+	} slot[VT_CALLER_SLOTS];
+	uint64_t innermost; /* of the definition before */
+	uint32_t id;        /* of the definition before */
+};
+
+/*
+ * The head of a CALLS definition: zigzag(id - one more than that of the definition before), number
+ * of frames, id - reference, shared.
+ */
+static inline void vt_codec_calls(struct vt_buf *b, bool put, struct vt_callers *c, uint32_t *id,
+				  uint64_t *n, uint32_t *reference, uint64_t *shared)
+{
+	uint64_t step = put ? vt_zigzag((int64_t)*id - c->id - 1) : 0, back = *id - *reference;
+	vt_codec_u(b, put, &step);
+	vt_codec_u(b, put, n);
+	vt_codec_u(b, put, &back);
+	vt_codec_u(b, put, shared);
+	if (!put) {
+		*id = c->id + 1 + (uint32_t)vt_unzigzag(step);
+		*reference = *id - (uint32_t)back;
+	}
+	c->id = *id;
+}
+
+/*
+ * One frame of a CALLS definition: 0 and 1 are the caller of inner (0 for the innermost frame) last
+ * and before that; 2 and up are 2 + zigzag(pc - inner), for the innermost from that of the
+ * definition before.
+ */
+static inline void vt_codec_frame(struct vt_buf *b, bool put, struct vt_callers *c, uint64_t inner,
+				  uint64_t *pc)
+{
+	uint64_t base = inner ? inner : c->innermost, v = 0;
+	uint64_t hash = inner * 0x9e3779b97f4a7c15u >> 32;
+	uint64_t *known = &c->slot[hash % VT_CALLER_SLOTS].pc;
+	uint64_t *caller = c->slot[hash % VT_CALLER_SLOTS].caller;
+	if (*known != inner)
+		caller[0] = caller[1] = 0;
+	*known = inner;
+	if (put)
+		v = *pc == caller[0]   ? 0
+		    : *pc == caller[1] ? 1
+				       : 2 + vt_zigzag((int64_t)(*pc - base));
+	vt_codec_u(b, put, &v);
+	if (!put)
+		*pc = v < 2 ? caller[v] : base + (uint64_t)vt_unzigzag(v - 2);
+	if (v)
+		caller[1] = caller[0];
+	caller[0] = *pc;
+	if (!inner)
+		c->innermost = *pc;
+}
+
 /* One extent of a keyframe, at least 128 bytes of room; *prev_end is 0 before the first. */
 static inline __attribute__((always_inline)) void
 vt_codec_extent(struct vt_buf *b, bool put, struct vt_extent *x, uint64_t *prev_end)

@@ -130,6 +130,7 @@ struct vt_snapshot_head {
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)
  *   SYMBOL  pc, str module's path, str function, offset of pc in it: for traces made from other
  *           tools' logs, where code has a name but no place in memory; the pcs are made up
+ *   CALLS   as STACK, but its own frames are predicted from those above: see vt_codec_frame
  */
 enum vt_def_type {
 	VT_DEF_NONE, /* no definition: ends those of an EVENTS frame */
@@ -140,6 +141,7 @@ enum vt_def_type {
 	VT_DEF_NOTE,
 	VT_DEF_SYMBOL,
 	VT_DEF_NAME,
+	VT_DEF_CALLS,
 };
 
 #define VT_MAX_STACK 64

@@ -113,6 +113,22 @@ void make_stack(struct maker *m, uint32_t id, const uint64_t *pc, size_t n)
 	define(m, VT_DEF_STACK, body, &b);
 }
 
+void make_calls(struct maker *m, struct vt_callers *c, uint32_t id, const uint64_t *pc, size_t n,
+		uint32_t reference, size_t shared)
+{
+	uint8_t body[VT_MAX_STACK * 10 + 40];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	uint64_t inner = 0, frames = n, outer = shared;
+
+	vt_codec_calls(&b, true, c, &id, &frames, &reference, &outer);
+	for (size_t i = 0; i < n - shared; i++) {
+		uint64_t frame = pc[i];
+		vt_codec_frame(&b, true, c, inner, &frame);
+		inner = frame;
+	}
+	define(m, VT_DEF_CALLS, body, &b);
+}
+
 void make_file(struct maker *m, uint32_t id, uint8_t kind, uint64_t dev, uint64_t ino,
 	       const char *path)
 {

@@ -37,6 +37,9 @@ void make_frame(struct maker *m, uint8_t type, const void *raw, size_t len, uint
 
 /* Definitions: gathered for the next make_events or make_live. */
 void make_stack(struct maker *m, uint32_t id, const uint64_t *pc, size_t n);
+/* The same as CALLS: c is what all of a trace's are predicted from. */
+void make_calls(struct maker *m, struct vt_callers *c, uint32_t id, const uint64_t *pc, size_t n,
+		uint32_t reference, size_t shared);
 void make_file(struct maker *m, uint32_t id, uint8_t kind, uint64_t dev, uint64_t ino,
 	       const char *path);
 void make_thread(struct maker *m, uint32_t tid, const char *name);

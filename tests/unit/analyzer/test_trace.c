@@ -124,6 +124,34 @@ static void definitions_are_there_before_their_use(void **state)
 	vt_trace_close(t);
 }
 
+static void predicted_stacks_are_what_was_written(void **state)
+{
+	static const uint64_t pc[][4] = {
+		{ 0x401000, 0x402000, 0x403000, 0x7f0000001000 },
+		{ 0x401000, 0x402000, 0x403000, 0x7f0000001000 }, /* all as before */
+		{ 0x401000, 0x402800, 0x403000, 0x7f0000001000 }, /* another caller */
+		{ 0x401000, 0x402000, 0xffffffffffffffff, 1 },    /* the one before that */
+		{ 0x999000, 0x402000, 0x403000, 0x7f0000001000 }, /* its outer half shared */
+	};
+	static struct vt_callers callers;
+	struct maker m;
+
+	(void)state;
+	make_open(&m, temp_path(), "");
+	for (uint32_t i = 0; i < 5; i++)
+		make_calls(&m, &callers, i == 2 ? 9 : i + 1, pc[i], 4, i == 4 ? 1 : 0,
+			   i == 4 ? 2 : 0);
+	put_events(&m, 1);
+	make_closed(&m);
+	struct vt_trace *t = open_trace();
+	for (uint32_t i = 0; i < 5; i++) {
+		const struct vt_stack_def *s = &t->stacks[i == 2 ? 9 : i + 1];
+		assert_int_equal(s->n, 4);
+		assert_memory_equal(s->pc, pc[i], sizeof(pc[i]));
+	}
+	vt_trace_close(t);
+}
+
 /* The order of items as text: 1 2 S 3 K 4. */
 static void assert_order(struct vt_trace *t, const char *expected)
 {
@@ -508,6 +536,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(meta_and_end_are_text),
 		cmocka_unit_test(definitions_are_there_before_their_use),
+		cmocka_unit_test(predicted_stacks_are_what_was_written),
 		cmocka_unit_test(snapshots_come_before_what_they_do_not_show),
 		cmocka_unit_test(a_snapshot_is_its_text_parsed),
 		cmocka_unit_test(maps_that_make_no_sense_end_the_reading),
