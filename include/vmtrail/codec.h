@@ -73,7 +73,8 @@ static inline void vt_put_bytes(struct vt_buf *b, const void *data, size_t n)
 		b->bad = true;
 		return;
 	}
-	memcpy(b->p, data, n);
+	if (n)
+		memcpy(b->p, data, n);
 	b->p += n;
 }
 
