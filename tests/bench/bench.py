@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """What recording costs, beside what other tools cost, measured in one run on one machine.
 
-  bench.py [--runs N] [--quick] [loop] [bytes] [start] [programs] [findings]
+  bench.py [--runs N] [--quick] [loop] [threads] [bytes] [memory] [start] [programs] [redis]
+           [findings]
 
 loop      nanoseconds a call of mmap, mprotect, madvise, munmap at a call depth of 12, by the
           program's own clock, and the ratio to native
+threads   the same loop in eight threads at once
 bytes     bytes of trace an event, for a Node program
+memory    KiB that the recorder's own areas hold in a process, once its ring is full
 start     milliseconds that a process takes longer to start and end
 programs  wall time of whole programs, and the ratio to native
+redis     wall time of redis-benchmark against a server, and the ratio to native
 findings  events a second of a trace of ten million, replayed and searched for findings, and memory
 
 Every number is the median of runs that take turns, so that what disturbs the machine disturbs all
@@ -101,6 +105,50 @@ def bench_loop(bench, quick):
         print(f"  {name:26}{ns:12.0f}{ns / medians['native']:9.2f}")
 
 
+def bench_threads(bench, quick):
+    argv = [PROGRAMS / "deep", 5000 if quick else 20000, 8]
+    medians = bench.in_turns({"native": None, "recorded": bench.recording()},
+                             lambda env: float(bench.run(argv, env)[1]))
+    print(f"threads: eight, {medians['native']:.0f} ns a call, recorded "
+          f"{medians['recorded']:.0f}, ratio {medians['recorded'] / medians['native']:.2f}")
+
+
+# Enough calls to go round the ring several times, with few areas left.
+FILL = """
+import mmap, sys
+for _ in range(30000):
+    mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def resident_of_recorder(pid, directory):
+    """KiB of the library, the trace's windows, and the areas that are kept out of core dumps."""
+    total, name, library, rss = 0, "", False, 0
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0]:
+            behind_library, name = library, " ".join(words[5:])
+            library = name == str(pathlib.Path(LIBRARY).resolve())
+        elif words[0] == "Rss:":
+            rss = int(words[1])
+        elif words[0] == "VmFlags:":
+            own = library or name.startswith(str(directory)) or \
+                not name and ("dd" in words or behind_library)
+            total += rss if own else 0
+    return total
+
+
+def bench_memory(bench, _quick):
+    with subprocess.Popen([PYTHON, "-c", FILL], env=bench.recording(), text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        print(f"memory: {resident_of_recorder(process.pid, bench.dir)} KiB of the recorder's")
+        process.communicate("go on\n")
+    bench.clean()
+
+
 def bench_bytes(bench, _quick):
     output = bench.dir / "node.vmt"
     bench.run(["node", REAL / "work.js", 8], bench.recording(VMTRAIL_OUTPUT=str(output)))
@@ -163,8 +211,41 @@ def bench_findings(bench, quick):
         bench.clean()
 
 
-PARTS = {"loop": bench_loop, "bytes": bench_bytes, "start": bench_start,
-         "programs": bench_programs, "findings": bench_findings}
+def wait_for_server(ping):
+    for _ in range(500):
+        if subprocess.run(ping, capture_output=True, check=False).stdout == b"PONG\n":
+            return
+        time.sleep(0.01)
+    raise RuntimeError("redis-server does not answer")
+
+
+def load_redis(bench, env, requests):
+    """Seconds that redis-benchmark takes against a server of that environment."""
+    socket = bench.dir / "redis.sock"
+    argv = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", bench.dir]
+    with subprocess.Popen([str(a) for a in argv], env=env, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for_server(["redis-cli", "-s", str(socket), "ping"])
+            return bench.run(["redis-benchmark", "-s", socket, "-q", "-n", requests, "-d", 4000,
+                              "-r", 20000, "-t", "set,get,lpush"])[0]
+        finally:
+            server.terminate()
+
+
+def bench_redis(bench, quick):
+    if not shutil.which("redis-server") or not shutil.which("redis-benchmark"):
+        print("redis: not installed, skipped")
+        return
+    requests = 10000 if quick else 100000
+    medians = bench.in_turns({"native": None, "recorded": bench.recording()},
+                             lambda env: load_redis(bench, env, requests))
+    native, recorded = medians["native"], medians["recorded"]
+    print(f"redis: {native:.3f} s, recorded {recorded:.3f} s, ratio {recorded / native:.3f}")
+
+
+PARTS = {"loop": bench_loop, "threads": bench_threads, "bytes": bench_bytes,
+         "memory": bench_memory, "start": bench_start, "programs": bench_programs,
+         "redis": bench_redis, "findings": bench_findings}
 
 
 def main():
