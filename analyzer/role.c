@@ -13,6 +13,9 @@
 #include "alloc.h"
 #include "sites_code.h"
 
+/* How much later than noted a thread may turn up, in events. */
+#define LATE 4096
+
 /* What the calls of one stack are for. */
 struct stack_use {
 	bool known;
@@ -35,8 +38,8 @@ struct vt_roles {
 	size_t n_threads, cap_threads;
 	bool *seen; /* by index of the trace's threads */
 	size_t cap_seen;
-	uint32_t last_tid;
-	uint64_t now; /* event number */
+	uint32_t last_tid, next_thread; /* next_thread: of the trace's, not looked at yet */
+	uint64_t now;                   /* event number */
 };
 
 static const char *const use_names[] = {
@@ -191,12 +194,10 @@ static const struct stack_use *stack_use(struct vt_roles *o, const struct vt_rep
 	return u;
 }
 
-/* A thread's first event: its thread-local storage tells which mapping is its stack. */
-static void see_thread(struct vt_roles *o, const struct vt_replay *r, const struct vt_event *e)
+/* A thread's thread-local storage tells which mapping is its stack. False: none is there yet. */
+static bool place_thread(struct vt_roles *o, const struct vt_replay *r,
+			 const struct vt_thread_def *def, uint64_t met)
 {
-	const struct vt_thread_def *def = vt_trace_thread(r->trace, e->tid);
-	if (!def || !def->tls)
-		return;
 	size_t index = (size_t)(def - r->trace->threads);
 	if (index >= o->cap_seen) {
 		o->seen = vt_realloc(o->seen, index * 2 + 64, sizeof(*o->seen));
@@ -204,12 +205,31 @@ static void see_thread(struct vt_roles *o, const struct vt_replay *r, const stru
 		o->cap_seen = index * 2 + 64;
 	}
 	const struct vt_extent *x = vt_model_find(&r->model, def->tls);
-	if (o->seen[index] || !x || x->start > def->tls)
-		return;
+	if (o->seen[index] || !def->tls)
+		return true;
+	if (!x || x->start > def->tls)
+		return false;
 	o->seen[index] = true;
 	o->threads = vt_grow(o->threads, o->n_threads, &o->cap_threads, sizeof(*o->threads));
 	o->threads[o->n_threads++] =
-	    (struct thread_place){ e->tid, def->tls, x->birth, e->seq, UINT64_MAX };
+	    (struct thread_place){ def->tid, def->tls, x->birth, met, UINT64_MAX };
+	return true;
+}
+
+/* Threads that are there by now, though they may have made no call. */
+static void see_made(struct vt_roles *o, const struct vt_replay *r, uint64_t seq)
+{
+	const struct vt_trace *t = r->trace;
+	for (; o->next_thread < t->n_threads; o->next_thread++) {
+		const struct vt_thread_def *def = &t->threads[o->next_thread];
+		if (!def->made)
+			continue;
+		if (def->made > seq)
+			return;
+		/* the number is too low by the unseen changes that came in between */
+		if (!place_thread(o, r, def, seq) && seq < def->made + LATE)
+			return;
+	}
 }
 
 /*
@@ -240,8 +260,11 @@ void vt_roles_follow(struct vt_roles *o, const struct vt_replay *r, const struct
 	if (item->type != VT_ITEM_EVENT)
 		return;
 	o->now = e->seq;
+	const struct vt_thread_def *def;
+	see_made(o, r, e->seq);
 	if (e->tid && e->tid != o->last_tid) {
-		see_thread(o, r, e);
+		if ((def = vt_trace_thread(r->trace, e->tid)))
+			place_thread(o, r, def, e->seq);
 		o->last_tid = e->tid;
 	}
 	if (e->kind == VT_MADVISE && e->a[2] == MADV_DONTNEED)

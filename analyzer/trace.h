@@ -31,8 +31,9 @@ struct vt_file_def {
 
 struct vt_thread_def {
 	uint32_t tid;
-	char *name;   /* the last one */
-	uint64_t tls; /* an address in its thread-local storage, 0: not known */
+	char *name;    /* the last one */
+	uint64_t tls;  /* an address in its thread-local storage, 0: not known */
+	uint64_t made; /* about the number of the first event since it is there, 0: not known */
 };
 
 /* A code address that the trace itself names. */

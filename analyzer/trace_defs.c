@@ -191,9 +191,16 @@ static bool read_thread(struct vt_trace *t, struct vt_buf *in)
 		t->threads[t->n_threads++] = (struct vt_thread_def){ .tid = tid };
 	}
 	struct vt_thread_def *def = &t->threads[key->index];
-	free(def->name);
-	def->name = vt_strndup(name, len);
-	def->tls = in->p < in->end ? vt_get_varint(in) : 0;
+	if (len || !def->name) { /* who makes a thread does not know its name */
+		free(def->name);
+		def->name = vt_strndup(name, len);
+	}
+	uint64_t tls = in->p < in->end ? vt_get_varint(in) : 0;
+	uint64_t made = in->p < in->end ? vt_get_varint(in) : 0;
+	if (def->tls >> 12 != tls >> 12 || made < def->made) {
+		def->tls = tls;
+		def->made = made;
+	}
 	return !in->bad;
 }
 

@@ -51,6 +51,12 @@ static struct vt_pending *pending_record(uint32_t tid)
 	return p;
 }
 
+/* The number that the next call to be entered will have, if nothing unseen comes in between. */
+static uint64_t next_seq(void)
+{
+	return vt.next_seq + atomic_load(&vt.live->ring_head) - atomic_load(&vt.drained);
+}
+
 static void define_thread(void *arg)
 {
 	struct vt_thread *t = arg;
@@ -62,6 +68,7 @@ static void define_thread(void *arg)
 	vt_put_varint(&b, t->tid);
 	vt_put_str(&b, name, strnlen(name, 16));
 	vt_put_varint(&b, (uint64_t)t);
+	vt_put_varint(&b, next_seq());
 	vt_define(VT_DEF_THREAD, &b, body);
 	if (!t->pending) {
 		t->pending = pending_record(t->tid);
@@ -81,6 +88,32 @@ void vt_thread_seen(struct vt_thread *t)
 	if ((uint32_t)vt_sys0(SYS_getpid) != vt.pid)
 		t->flags = VT_EV_SHARED_VM;
 	vt_locked(define_thread, t);
+}
+
+struct made {
+	uint32_t tid;
+	uint64_t tls;
+};
+
+static void define_made(void *arg)
+{
+	const struct made *m = arg;
+	uint8_t body[64];
+	struct vt_buf b = { body, body + sizeof(body), false };
+	if (!atomic_load(&vt.on))
+		return;
+	vt_put_varint(&b, m->tid);
+	vt_put_str(&b, "", 0);
+	vt_put_varint(&b, m->tls);
+	vt_put_varint(&b, next_seq());
+	vt_define(VT_DEF_THREAD, &b, body);
+}
+
+/* A thread has been made that may never make a memory call: so much is known of its stack. */
+void vt_thread_made(uint32_t tid, uint64_t tls)
+{
+	struct made m = { tid, tls };
+	vt_locked(define_made, &m);
 }
 
 /* Something the recorder has to say of itself. Under the lock, or before recording starts. */

@@ -257,6 +257,7 @@ void vt_modules_define(void);
 /* defs.c - definitions: threads, notes. */
 bool vt_define(uint8_t type, const struct vt_buf *body, const uint8_t *start);
 void vt_thread_seen(struct vt_thread *t);
+void vt_thread_made(uint32_t tid, uint64_t tls);
 void vt_note(const char *key, const char *value);
 
 /* store.c - the trace file. */

@@ -5,7 +5,7 @@
  * memory of its own starts a trace with its first call (process.c). One that shares the memory but
  * is no thread of the process (vfork, posix_spawn, clone with CLONE_VM) records into its parent's
  * trace; as long as it may run on its parent's thread pointer, the two are told apart by gettid and
- * have records of their own. Threads are none of this file's business.
+ * have records of their own. Of a thread it is noted where its stack is.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -200,8 +200,13 @@ void vt_task_end(uint8_t how, long nr, long a0, long ret)
 		atomic_store(&forking, 0);
 		vt_lock_let_go();
 	}
-	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard) || (flags & CLONE_THREAD))
+	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
 		return;
+	if (flags & CLONE_THREAD) {
+		if (nr == SYS_clone3 && how == VT_EV_INNER && ret > 0)
+			vt_thread_made((uint32_t)ret, ((const struct clone_args *)a0)->tls);
+		return;
+	}
 	if (borrows(flags) && (flags & CLONE_VFORK)) {
 		if (ret > 0)
 			finish_borrower((uint32_t)ret);

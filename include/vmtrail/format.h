@@ -123,8 +123,9 @@ struct vt_snapshot_head {
  *           defined before with the id reference (0, and shared 0: none); the pcs are return
  *           addresses except frame 0 of a FAULT
  *   FILE    id, enum vt_file_kind, dev (major << 20 | minor, as MKDEV), ino, str path
- *   THREAD  tid, str name (a later one for the same tid renames it), an address in its thread-local
- *           storage, which lies on its stack but for the first thread's (older traces: none)
+ *   THREAD  tid, str name (a later one for the same tid renames it; "": not known), an address in
+ *           its thread-local storage, which lies on its stack but for the first thread's, about the
+ *           number of the next event (older traces: neither)
  *   MODULE  file id, str build-id (raw bytes)
  *   NAME    number, str text: a name of anonymous memory (PR_SET_VMA_ANON_NAME)
  *   NOTE    str text, "key value": what the recorder has to say of itself (capture, sandbox, loss)

@@ -27,7 +27,7 @@ static void tell(const char *role, const void *address)
 	say("%s\t%p\n", role, address);
 }
 
-/* Tell this thread's stack, and make a memory call, so that the thread is met. */
+/* Tell this thread's stack, and make a memory call, so that the thread's name is met. */
 static void tell_stack(const char *name)
 {
 	int here = 0;
@@ -42,6 +42,16 @@ static void *named(void *arg)
 	snprintf(name, sizeof(name), "worker-%ld", (long)arg);
 	tell_stack(name);
 	pthread_barrier_wait(&barrier);
+	pause();
+	return NULL;
+}
+
+/* It makes no memory call. */
+static void *idle(void *arg)
+{
+	int here = 0;
+	say("idle stack\t%p\t%d\n", (void *)&here, (int)gettid());
+	pthread_barrier_wait(arg);
 	pause();
 	return NULL;
 }
@@ -69,6 +79,10 @@ static void start_threads(void)
 	pthread_barrier_init(&barrier, NULL, THREADS + 1);
 	for (long i = 0; i < THREADS; i++)
 		CHECK(!pthread_create(&t, NULL, named, (void *)i));
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_destroy(&barrier);
+	pthread_barrier_init(&barrier, NULL, 2);
+	CHECK(!pthread_create(&t, NULL, idle, &barrier));
 	pthread_barrier_wait(&barrier);
 }
 
