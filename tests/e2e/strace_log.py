@@ -243,10 +243,15 @@ class Comparison:
         return any(start <= place < end for start, end in self.own for place in places)
 
     def from_first(self, seen, recorded):
-        """Where in what strace saw the recording begins, for the first thread of an image."""
-        places = [i for i, (call, _) in enumerate(seen) if call == recorded[0]]
-        equal = [i for i in places if len(seen) - i == len(recorded)]
-        return (equal or places or [0])[0]
+        """Where in what strace saw the recording begins, for the first thread of an image.
+
+        A handler may have made the first recorded call, and have interrupted the one before it.
+        """
+        calls = [call for call, _ in seen]
+        at = len(calls) - len(recorded)
+        if at >= 0 and collections.Counter(calls[at:]) == collections.Counter(recorded):
+            return at
+        return calls.index(recorded[0]) if recorded[0] in calls else 0
 
     def compare_thread(self, tid, recorded):
         seen = [(call, where) for call, where in self.image.calls.get(tid, [])
