@@ -59,6 +59,9 @@ static void settle(void *arg)
 static __attribute__((noinline)) uint32_t prepare(long nr, long a, long b, long flags)
 {
 	char path[PATH_SIZE];
+	/* A filter may forbid to ask. */
+	if (atomic_load(&vt.sandboxed))
+		return 0;
 	bool known = image_path(path, nr, a, b, flags);
 	/* Most calls that search PATH can but fail. */
 	bool hopeless =

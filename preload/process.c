@@ -313,7 +313,8 @@ static void start_in_child(void *whole)
 
 static void refuse_child(void)
 {
-	vt_env_stop();
+	if (!vt.options.children)
+		vt_env_stop();
 	atomic_store(vt.fork_guard, vt.pid);
 }
 

@@ -60,6 +60,24 @@ static const struct {
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_RANDOM } },
 };
 
+/* Those with which a new process or image begins its own trace. */
+static const uint16_t starting[] = {
+	SYS_openat,       SYS_close,
+	SYS_read,         SYS_pread64,
+	SYS_pwrite64,     SYS_fstat,
+	SYS_newfstatat,   SYS_fstatfs,
+	SYS_readlinkat,   SYS_linkat,
+	SYS_unlinkat,     SYS_ftruncate,
+	SYS_prlimit64,    SYS_getppid,
+	SYS_getuid,       SYS_capget,
+	SYS_uname,        SYS_personality,
+	SYS_prctl,        SYS_fcntl,
+	SYS_clone,        SYS_close_range,
+	SYS_unshare,      SYS_exit,
+	SYS_brk,          SYS_process_vm_readv,
+	SYS_rt_sigaction,
+};
+
 /* A filter's registers and memory while it runs. */
 struct machine {
 	uint32_t a, x, mem[BPF_MEMWORDS];
@@ -186,6 +204,29 @@ static const char *refused(const struct sock_filter *code, size_t n)
 	return NULL;
 }
 
+static bool refuses_start(const struct sock_filter *code, size_t n)
+{
+	for (size_t k = 0; k < sizeof(starting) / sizeof(starting[0]); k++) {
+		struct seccomp_data data = { .nr = starting[k],
+					     .arch = ARCH,
+					     .instruction_pointer = (uint64_t)refused };
+		uint32_t action = verdict(code, n, &data) & SECCOMP_RET_ACTION_FULL;
+		if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
+			return true;
+	}
+	return false;
+}
+
+/* What comes after this process would do under the filter what it forbids: it is left alone. */
+static void end_family(void)
+{
+	if (!vt.options.children)
+		return;
+	vt.options.children = false;
+	vt_env_stop();
+	vt_note("sandbox", "under the seccomp filter no child or new image is recorded");
+}
+
 /* As refused, for the filter as the program hands it over. */
 static const char *refused_by(const struct sock_fprog *filter)
 {
@@ -202,6 +243,8 @@ static const char *refused_by(const struct sock_fprog *filter)
 	if (!vt_readable((const char *)(f.filter + f.len) - 1))
 		return NULL;
 	memcpy(code, f.filter, f.len * sizeof(*code));
+	if (refuses_start(code, f.len))
+		end_family();
 	return refused(code, f.len);
 }
 

@@ -128,6 +128,9 @@ void vt_task_begin(uint8_t how, long nr, long a0)
 			vt_self.borrowed++;
 		else
 			vt_self.borrowed |= VT_BORROWED_FOR_EVER;
+	} else if (!(flags & CLONE_VM) && atomic_load(&vt.sandboxed)) {
+		/* The filter may send a signal, which must not find all of them blocked. */
+		vt_locked(drain, NULL);
 	} else if (!(flags & CLONE_VM)) {
 		vt_lock_keep(drain, NULL);
 		atomic_store(&forking, (uint32_t)vt_sys0(SYS_gettid));

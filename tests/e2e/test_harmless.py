@@ -144,6 +144,12 @@ class Harmless(TraceTest):
         calls = [e for e in trace.events() if e["call"] == "munmap"]
         self.assertGreaterEqual(len(calls), 10000)  # before the filter, and under it
 
+    def test_children_under_a_seccomp_filter_that_kills_who_asks(self):
+        trace = self.confine("no-questions")
+        self.assert_verified(trace, least_snapshots=1)
+        self.assertIn("no child or new image is recorded", trace.text("report", "--capture"))
+        self.assertEqual(sum(e["call"] == "clone" for e in trace.events()), 2)
+
     def test_seccomp_filter_that_forbids_recording(self):
         trace = self.confine("memory-only")
         self.assert_verified(trace)

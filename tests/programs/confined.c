@@ -1,7 +1,7 @@
 /*
  * confined.c - a program that takes rights away from itself, and then goes on working.
  *
- *   confined chroot|nobody|address|files|descriptors|none|no-open|memory-only
+ *   confined chroot|nobody|address|files|descriptors|none|no-open|no-questions|memory-only
  *
  * chroot DIR    changes its root to DIR
  * nobody        becomes another user
@@ -9,6 +9,7 @@
  * files         allows itself files of 4 KiB, and runs into that
  * descriptors   allows itself 5 descriptors, none none at all
  * no-open       has a seccomp filter that forbids every open
+ * no-questions  has one that kills it for asking what it has no need to know, forks and executes
  * memory-only   has one that kills it for anything but a few calls
  *
  * SPDX-License-Identifier: MIT
@@ -24,6 +25,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "program.h"
 
@@ -92,6 +94,36 @@ static void no_open(void)
 	CHECK(open("/dev/null", O_RDONLY) == -1 && errno == EPERM);
 }
 
+static void no_questions(void)
+{
+	static const struct sock_filter code[] = {
+		LOAD_NR,
+		IF_NR(faccessat, SECCOMP_RET_KILL_PROCESS),
+		IF_NR(readlinkat, SECCOMP_RET_KILL_PROCESS),
+		IF_NR(linkat, SECCOMP_RET_KILL_PROCESS),
+		IF_NR(ftruncate, SECCOMP_RET_KILL_PROCESS),
+		IF_NR(process_vm_readv, SECCOMP_RET_KILL_PROCESS),
+		IF_NR(getppid, SECCOMP_RET_KILL_PROCESS),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+	int status;
+
+	filter(code, sizeof(code) / sizeof(code[0]));
+	CHECK(execl("/nonexistent", "nonexistent", NULL) < 0 && errno == ENOENT);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = fork();
+		if (!pid) {
+			map_some();
+			execl("/nonexistent", "nonexistent", NULL);
+			if (i)
+				execl("/bin/true", "true", NULL);
+			_exit(3);
+		}
+		CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+		say("child %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+	}
+}
+
 static void memory_only(void)
 {
 	static const struct sock_filter code[] = {
@@ -124,6 +156,8 @@ int main(int argc, char **argv)
 		limit(RLIMIT_NOFILE, 0);
 	else if (!strcmp(mode, "no-open"))
 		no_open();
+	else if (!strcmp(mode, "no-questions"))
+		no_questions();
 	else if (!strcmp(mode, "memory-only"))
 		memory_only();
 	else
