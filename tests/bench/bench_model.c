@@ -18,7 +18,8 @@
 #include <time.h>
 
 #include <vmtrail/codec.h>
-#include <vmtrail/model.h>
+
+#include "model_memory.h"
 
 #define BASE   0x100000000000UL
 #define SLOT   (16 * VT_PAGE_SIZE)
@@ -32,18 +33,15 @@ static uint64_t state = 88172645463325252u;
 static struct vt_event log_events[CHUNK];
 static size_t n_log;
 
+/* The analyzer's memory for models, counted. */
+static struct vt_pool *pool;
+
 static void *take(void *ctx, size_t bytes)
 {
 	(void)ctx;
-	void *p = mmap(NULL, bytes, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vt_memory memory = vt_pool_memory(pool);
 	memory_used += bytes;
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void give(void *ctx, void *p, size_t bytes)
-{
-	(void)ctx;
-	munmap(p, bytes);
+	return memory.alloc(memory.ctx, bytes);
 }
 
 static uint64_t chance(uint64_t n)
@@ -167,7 +165,8 @@ static void fill(uint64_t n)
 						.rlimit_as = UINT64_MAX,
 						.rlimit_data = UINT64_MAX,
 						.rlimit_memlock = UINT64_MAX };
-	const struct vt_memory memory = { take, give, NULL };
+	const struct vt_memory memory = { .alloc = take };
+	pool = vt_pool_new();
 	memory_used = 0;
 	areas = n;
 	seq = 0;
@@ -201,7 +200,7 @@ static double decoding(void)
 	n_log = 0;
 	while (n_log < CHUNK)
 		mixed(slot(false, 0));
-	vt_model_fini(&model);
+	vt_pool_free(pool);
 	vt_chunk_begin(&chunk, columns, sizeof(columns), log_events[0].seq);
 	for (size_t i = 0; i < n_log && vt_chunk_has_room(&chunk); i++)
 		vt_chunk_put(&chunk, &log_events[i]);
@@ -235,7 +234,7 @@ int main(int argc, char **argv)
 			printf(" %16.1f\n", (double)memory_used / (double)model.totals.extents);
 			fflush(stdout);
 		}
-		vt_model_fini(&model);
+		vt_pool_free(pool);
 	}
 	printf("decoding: %.1f ns an event\n", decoding());
 	return 0;
