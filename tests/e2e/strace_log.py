@@ -54,7 +54,7 @@ class Image:
 
     def __init__(self, pid, exe, begin, forked):
         self.pid, self.exe, self.begin, self.forked = pid, exe, begin, forked
-        self.calls = {}  # tid: [(call, instruction pointer)]
+        self.calls = {}  # tid: [(call, (time, instruction pointer))]
         self.exited = set()  # threads that ended themselves; any other was killed
 
     def __repr__(self):
@@ -183,7 +183,8 @@ def read_strace(path):
             continue
         values = [number(a) for a in args.split(",") if a.strip()]
         if concerns_memory(name, values) and not ret.startswith("?"):
-            image_of(tid).add(tid, compared(name, values, result(ret)), where)
+            image_of(tid).add(tid, compared(name, values, result(ret)),
+                              (float(time), where))
     return images
 
 
@@ -221,7 +222,8 @@ class Comparison:
 
     What the recorder does to memory that it had before that (fill its pages, cover them at the end)
     is no change to record, nor are its questions: brk(0), personality(-1). A thread that is killed
-    may not have come back from its last call.
+    may not have come back from its last call, and one that runs on while another one exits is not
+    recorded any more.
     """
 
     def __init__(self, image, trace):
@@ -229,6 +231,8 @@ class Comparison:
         self.calls, self.missing, self.invented, self.disorder = 0, [], [], 0
         self.own = [(piece["start"], piece["end"]) for piece in trace.pieces("--at", "start")
                     if piece.get("role") == "recorder"]
+        exits = trace.events("--call=exit_group")
+        self.end = trace.pid_and_start()[1] + exits[-1]["time"] if exits else float("inf")
         recorded = read_trace(trace)
         for tid in {*image.calls, *recorded}:
             self.compare_thread(tid, [call for call, _ in recorded.get(tid, [])])
@@ -267,9 +271,10 @@ class Comparison:
                 left[call] -= 1
             else:
                 missing.append((tid, where, call))
-        killed = tid not in self.image.exited
-        if killed and missing and (seen[-1][1], seen[-1][0]) == missing[-1][1:]:
-            missing.pop()
+        if tid not in self.image.exited:
+            missing = [m for m in missing if m[1][0] < self.end]
+            if missing and seen[-1] == (missing[-1][2], missing[-1][1]):
+                missing.pop()
         invented = [(tid, call) for call in left.elements()]
         if not missing and not invented:
             self.disorder += [call for call, _ in seen] != recorded

@@ -39,7 +39,8 @@ class Large(RealPrograms):
     def compare_one(self, image, trace):
         one = strace_log.Comparison(image, trace)
         self.assertEqual(
-            [f"{tid} at {where}: {strace_log.text_of(call)}" for tid, where, call in one.missing],
+            [f"{tid} at {where[1]}: {strace_log.text_of(call)}"
+             for tid, where, call in one.missing],
             [], "missing")
         self.assertEqual([f"{tid}: {strace_log.text_of(call)}" for tid, call in one.invented], [],
                          "invented")
