@@ -204,6 +204,25 @@ void vt_call_left(struct vt_pending *p)
 	}
 }
 
+/*
+ * A thread that was cancelled in the middle of a call, or ended by a handler that had interrupted
+ * one, leaves its record behind: that call is over, and its slot holds nobody up. Under the lock,
+ * where no slot may be taken: a call that had none yet is not told, the kernel's view must do.
+ */
+void vt_call_bury(void)
+{
+	for (struct vt_pending *p = vt.threads; p; p = p->next) {
+		if (!*(void *volatile *)&p->frame || p->pid != vt.pid || p == vt_me()->pending ||
+		    vt_sys3(SYS_tgkill, p->pid, p->tid, 0) != -ESRCH)
+			continue;
+		if (p->index)
+			vt_call_left(p);
+		else
+			clear(p);
+		vt.heal_wanted = true;
+	}
+}
+
 /* At the end of the process: a pending call of this thread does not come back. */
 void vt_call_abandon(void)
 {

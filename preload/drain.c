@@ -201,7 +201,8 @@ static bool forsake(struct vt_slot *s, uint64_t index, uint64_t state)
 	bool taken = (state & ~VT_SLOT_FILLING) >> 2 == index;
 	if (!taken)
 		return atomic_compare_exchange_strong(&s->state, &state, index << 2 | VT_SLOT_FREE);
-	if (waited < LOST_NS && vt_call_may_own(index))
+	vt_call_bury();
+	if (atomic_load(&s->state) != state || (waited < LOST_NS && vt_call_may_own(index)))
 		return false;
 	vt.heal_wanted = true;
 	if (state & VT_SLOT_FILLING)

@@ -94,6 +94,7 @@ static bool add_pending(uint64_t end_tick, bool *named)
 enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last)
 {
 	const struct timespec pause = { 0, PAUSE_NS };
+	vt_call_bury();
 	for (int tries = last ? WAIT_TRIES : SHORT_TRIES;; tries--) {
 		bool named;
 		f.n = 0;

@@ -204,6 +204,7 @@ long vt_call(uint8_t kind, uint8_t flags, long nr, long a, long b, long c, long 
 long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uint64_t *told);
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
+void vt_call_bury(void);
 bool vt_call_may_own(uint64_t index);
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e);
