@@ -126,7 +126,11 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 		if (!valid_prot(a->ev->a[2]) ||
 		    (a->ev->a[2] & PROT_GROWSDOWN && x && !(x->flags & VT_VM(GROWSDOWN))))
 			return lo;
-		return huge_cut_or_nothing(a->m, lo, hi);
+		at = huge_cut_or_nothing(a->m, lo, hi);
+		/* or the key is none of the process's, which is found out before anything is done
+		 */
+		*known = at == lo || a->ev->kind != VT_PKEY_MPROTECT || (int)a->ev->a[3] == -1;
+		return *known ? at : lo;
 	case EACCES:
 		at = forbidden_from(m, lo, hi, access);
 		break;

@@ -222,6 +222,7 @@ static long numbers[VT_KIND_COUNT] = {
 	[VT_MMAP] = SYS_mmap,
 	[VT_MUNMAP] = SYS_munmap,
 	[VT_MPROTECT] = SYS_mprotect,
+	[VT_PKEY_MPROTECT] = SYS_pkey_mprotect,
 	[VT_MADVISE] = SYS_madvise,
 	[VT_BRK] = SYS_brk,
 	[VT_MREMAP] = SYS_mremap,

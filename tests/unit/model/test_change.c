@@ -284,6 +284,29 @@ static void a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges(void 
 	assert_int_equal(settle(s), 0);
 }
 
+/* A key that the process does not have is found out before anything is done; a huge page later. */
+static void a_key_or_a_huge_page_may_have_refused(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t huge = STAGE_BASE + (2UL << 20);
+	map(s, 0, STAGE_PAGES, RW);
+	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+	struct vt_event ev = { .seq = ++s->seq,
+			       .kind = VT_PKEY_MPROTECT,
+			       .a = { addr(0), (2UL << 20) + VT_PAGE_SIZE, R, 1 },
+			       .ret = -EINVAL };
+	vt_model_apply(&s->m, &ev, &s->fx);
+	assert_int_equal(s->fx.contradiction, VT_CONTRA_OPEN);
+	ev.a[3] = (uint64_t)-1;
+	vt_model_apply(&s->m, &ev, &s->fx);
+	assert_int_equal(s->fx.contradiction, 0);
+	munmap((void *)huge, 2UL << 20);
+}
+
 /*
  * What the limit refuses depends on all that the kernel counts, also on what may be counted only.
  */
@@ -336,6 +359,7 @@ int main(void)
 		T(locking_droppable_memory_touches_it),
 		T(a_huge_page_that_would_be_cut_stops_mprotect),
 		T(a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges),
+		T(a_key_or_a_huge_page_may_have_refused),
 		T(locks_that_may_be_counted_may_reach_the_limit),
 		T(the_call_that_should_have_failed_is_told),
 	};
