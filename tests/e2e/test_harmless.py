@@ -110,6 +110,10 @@ class Harmless(TraceTest):
                 self.record_and_compare([program("closer"), mode])
                 self.assert_verified(self.only_trace("closer"))
 
+    def test_no_descriptor_of_ours_is_met_while_the_kernels_view_is_read(self):
+        self.record_and_compare([program("closer"), "lowest"], "--snapshot-every=50")
+        self.assert_verified(self.only_trace("closer"), least_snapshots=10)
+
     def confine(self, *args):
         """Record a program that takes rights away from itself; its trace."""
         for old in self.traces():
@@ -139,10 +143,12 @@ class Harmless(TraceTest):
             self.assertIn("/proc/self/maps cannot be opened", trace.text("report", "--capture"))
 
     def test_seccomp_filter_that_forbids_open(self):
-        trace = self.confine("no-open")
-        self.assert_verified(trace)
-        calls = [e for e in trace.events() if e["call"] == "munmap"]
-        self.assertGreaterEqual(len(calls), 10000)  # before the filter, and under it
+        for mode in ("no-open", "killed-at-open"):
+            with self.subTest(mode=mode):
+                trace = self.confine(mode)
+                self.assert_verified(trace)
+                calls = [e for e in trace.events() if e["call"] == "munmap"]
+                self.assertGreaterEqual(len(calls), 10000)  # before the filter, and under it
 
     def test_children_under_a_seccomp_filter_that_kills_who_asks(self):
         trace = self.confine("no-questions")

@@ -92,12 +92,13 @@ class Times(TraceTest):
 class Stuck(TraceTest):
     """A call that stays in the kernel holds nobody up, and stands in the trace when it is back."""
 
-    def record_stuck(self, mode, *options):
+    def record_stuck(self, mode, *options, args=()):
         output = self.dir / f"{mode}.vmt"
-        plain = run([program("stuck"), mode])
+        argv = [program("stuck"), mode, *args]
+        plain = run(argv)
         if plain.returncode == 77:
             self.skipTest("no userfaultfd")
-        self.assert_same(plain, run(record_argv(output, [program("stuck"), mode], *options)))
+        self.assert_same(plain, run(record_argv(output, argv, *options)))
         trace = Trace(output)
         self.assertEqual(self.assert_verified(trace)["unseen"], 0)
         return trace.events()
@@ -115,6 +116,11 @@ class Stuck(TraceTest):
             with self.subTest(mode=mode):
                 events = self.record_stuck(mode)
                 self.assertFalse([e for e in events if e["undone"] or e["late"]])
+
+    def test_at_the_end_what_stands_behind_it_is_not_lost(self):
+        events = self.record_stuck("unmap", args=(400, "leave"))
+        self.assertEqual([e["call"] for e in events if e["undone"]], ["munmap"])
+        self.assertEqual(sum(e["call"] == "mprotect" and not e["inner"] for e in events), 200)
 
     def test_snapshots_while_a_call_is_away(self):
         for mode in ("unmap", "move", "lock"):

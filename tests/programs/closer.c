@@ -2,12 +2,15 @@
  * closer.c - a program that closes, reuses and overwrites every descriptor, as daemons do, and
  * prints which numbers it meets.
  *
- *   closer range|loop|dup|list
+ *   closer range|loop|dup|list|lowest
+ *
+ * lowest: one thread maps all the time; the other opens, and must always get the lowest number.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 
 #include "program.h"
 
@@ -36,6 +39,32 @@ static void list_open(void)
 	closedir(dir);
 }
 
+static volatile int over;
+
+static void *map_all_the_time(void *arg)
+{
+	while (!over)
+		map_some();
+	return arg;
+}
+
+static void open_lowest(void)
+{
+	pthread_t thread;
+	int lowest = open_null();
+
+	close(lowest);
+	CHECK(!pthread_create(&thread, NULL, map_all_the_time, NULL));
+	for (int i = 0; i < 20000; i++) {
+		int fd = open_null();
+		if (fd != lowest)
+			say("got %d\n", fd);
+		close(fd);
+	}
+	over = 1;
+	CHECK(!pthread_join(thread, NULL));
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "range";
@@ -48,6 +77,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "loop")) {
 		for (int fd = 3; fd < 65536; fd++)
 			say("%s", close(fd) ? "" : "closed one\n");
+	} else if (!strcmp(mode, "lowest")) {
+		open_lowest();
 	} else {
 		CHECK(!strcmp(mode, "dup"));
 		for (int fd = 3; fd < 1000; fd++)

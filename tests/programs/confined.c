@@ -1,15 +1,18 @@
 /*
  * confined.c - a program that takes rights away from itself, and then goes on working.
  *
- *   confined chroot|nobody|address|files|descriptors|none|no-open|no-questions|memory-only
+ *   confined chroot|nobody|address|files|descriptors|none|no-open|killed-at-open|
+ *            no-questions|memory-only
+filter that kills, slots behind one that is stuck at the end)
  *
  * chroot DIR    changes its root to DIR
  * nobody        becomes another user
  * address       leaves itself 8 MiB more of address space, and runs into that
  * files         allows itself files of 4 KiB, and runs into that
  * descriptors   allows itself 5 descriptors, none none at all
- * no-open       has a seccomp filter that forbids every open
+ * no-open       has a seccomp filter that forbids every open; killed-at-open: that kills for it
  * no-questions  has one that kills it for asking what it has no need to know, forks and executes
+filter that kills, slots behind one that is stuck at the end)
  * memory-only   has one that kills it for anything but a few calls
  *
  * SPDX-License-Identifier: MIT
@@ -80,18 +83,18 @@ static void filter(const struct sock_filter *code, size_t n)
 #define RETURN(verdict)   BPF_STMT(BPF_RET | BPF_K, verdict)
 #define REFUSE            (SECCOMP_RET_ERRNO | EPERM)
 
-static void no_open(void)
+static void no_open(uint32_t verdict)
 {
-	static const struct sock_filter code[] = {
+	const struct sock_filter code[] = {
 		LOAD_NR,
-		IF_NR(openat, REFUSE),
+		IF_NR(openat, verdict),
 #ifdef SYS_open
-		IF_NR(open, REFUSE),
+		IF_NR(open, verdict),
 #endif
 		RETURN(SECCOMP_RET_ALLOW),
 	};
 	filter(code, sizeof(code) / sizeof(code[0]));
-	CHECK(open("/dev/null", O_RDONLY) == -1 && errno == EPERM);
+	CHECK(verdict != REFUSE || (open("/dev/null", O_RDONLY) == -1 && errno == EPERM));
 }
 
 static void no_questions(void)
@@ -155,7 +158,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "none"))
 		limit(RLIMIT_NOFILE, 0);
 	else if (!strcmp(mode, "no-open"))
-		no_open();
+		no_open(REFUSE);
+	else if (!strcmp(mode, "killed-at-open"))
+		no_open(SECCOMP_RET_KILL_PROCESS);
 	else if (!strcmp(mode, "no-questions"))
 		no_questions();
 	else if (!strcmp(mode, "memory-only"))

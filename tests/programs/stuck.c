@@ -1,11 +1,12 @@
 /*
  * stuck.c - a call that stays in the kernel while others go on: its userfaultfd is not served.
  *
- *   stuck unmap|move|lock [CALLS]
+ *   stuck unmap|move|lock [CALLS [leave]]
  *
  * One thread unmaps, moves or locks watched memory and hangs, until another has made CALLS calls of
- * its own, some at the very place, and reads what the kernel wants to tell. Prints how many calls
- * were made meanwhile. Exit status 77 where userfaultfd is not to be had.
+ * its own, some at the very place, and reads what the kernel wants to tell; with leave it ends
+ * instead. Prints how many calls were made meanwhile. Exit status 77 where userfaultfd is not to be
+ * had.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -94,9 +95,10 @@ int main(int argc, char **argv)
 	CHECK(!back);
 	go_on(calls);
 	CHECK(!back);
-	while (!back)
+	while (!back && argc < 4)
 		serve(fd);
-	CHECK(!pthread_join(thread, NULL));
+	if (argc < 4)
+		CHECK(!pthread_join(thread, NULL));
 	say("%ld calls meanwhile\n", calls);
 	return 0;
 }

@@ -128,6 +128,7 @@ static int begin(void **state)
 	vt.chunk_mem = malloc(vt.chunk_bytes);
 	vt.raw_bytes = vt.chunk_bytes + (264u << 10);
 	vt.raw = malloc(vt.raw_bytes);
+	vt.journal = vt.raw; /* empty */
 	vt.next_seq = 1;
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, 1);
 	vt.start_ns = vt_clock_ns(CLOCK_MONOTONIC) - 60000000000; /* long ago */
