@@ -36,6 +36,7 @@
 #define STUB_LEN    64
 #define REACH       (((int64_t)1 << 31) - (64 << 10))
 #define STUB_PAGES  8
+#define MOST_SITES  128 /* of one module */
 
 extern const uint8_t vt_site_far[];
 
@@ -232,8 +233,6 @@ static const char *redirect(const struct module *m, const struct site *s)
 		first--;
 	const uint8_t *window = s->at[first];
 	size_t len = (size_t)(end - window);
-	if (is_jumped_into(s, m))
-		return "left alone: a branch may land inside it";
 	uint8_t *stub = stub_room(m, window);
 	if (!stub)
 		return "left alone: no place for a stub within reach";
@@ -247,15 +246,32 @@ static const char *redirect(const struct module *m, const struct site *s)
 	return NULL;
 }
 
+/*
+ * All sites are judged before the first is changed: the way to a stub, which the layout of the
+ * address space decides, may look like a branch.
+ */
 static void search(const struct module *m)
 {
+	static struct site found[MOST_SITES];
+	static const char *why[MOST_SITES];
 	const uint8_t *p = m->text + MOV_LEN;
-	struct site s;
-	for (; (p = vt_next_syscall(p, m->text_end)) < m->text_end; p += SYSCALL_LEN) {
-		if (!find_site(&s, m, p))
-			continue;
-		const char *why = redirect(m, &s);
-		vt_note_site(m->name, m->base, p, s.nr, why ? why : "redirected");
+	unsigned n = 0;
+	for (; n < MOST_SITES && (p = vt_next_syscall(p, m->text_end)) < m->text_end;
+	     p += SYSCALL_LEN)
+		if (find_site(&found[n], m, p)) {
+			why[n] = is_jumped_into(&found[n], m)
+				     ? "left alone: a branch may land inside it"
+				     : NULL;
+			n++;
+		}
+	if (n == MOST_SITES)
+		vt_note(m->name, "has more system call sites than are looked at");
+	for (unsigned i = 0; i < n; i++) {
+		const struct site *s = &found[i];
+		if (!why[i])
+			why[i] = redirect(m, s);
+		vt_note_site(m->name, m->base, s->at[s->n - 1], s->nr,
+			     why[i] ? why[i] : "redirected");
 	}
 }
 
