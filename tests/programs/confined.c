@@ -3,7 +3,6 @@
  *
  *   confined chroot|nobody|address|files|descriptors|none|no-open|killed-at-open|
  *            no-questions|memory-only
-filter that kills, slots behind one that is stuck at the end)
  *
  * chroot DIR    changes its root to DIR
  * nobody        becomes another user
@@ -12,7 +11,6 @@ filter that kills, slots behind one that is stuck at the end)
  * descriptors   allows itself 5 descriptors, none none at all
  * no-open       has a seccomp filter that forbids every open; killed-at-open: that kills for it
  * no-questions  has one that kills it for asking what it has no need to know, forks and executes
-filter that kills, slots behind one that is stuck at the end)
  * memory-only   has one that kills it for anything but a few calls
  *
  * SPDX-License-Identifier: MIT
