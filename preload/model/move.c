@@ -342,6 +342,9 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 	struct vt_model *m = a->m;
 	int64_t err = vt_is_error(a->ev->ret) ? a->ev->ret : 0;
 	uint64_t at = lo;
+	struct vt_extent *first = vt_model_find(m, lo);
+	if (!err && first && first->start <= lo && !moves_with_others(m, first))
+		prove_one_area(a, lo, hi);
 	while (at < hi) {
 		struct vt_extent *x = vt_model_find(m, at);
 		if (!x || x->start >= hi)

@@ -178,6 +178,19 @@ static void a_moved_area_takes_its_neighbours_registration_off(void **state)
 	shows(s, "WW........W|W");
 }
 
+/* ... so that what moved was one area, whatever was in doubt. */
+static void a_registered_area_that_moved_was_one(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 6, R);
+	set(s, uffd, 0, 6, MISSING);
+	protect(s, 3, 1, RW);
+	protect(s, 0, 3, RW);
+	shows(s, "www?w|rr");
+	move(s, 1, 3, 3, MREMAP_MAYMOVE | MREMAP_FIXED, 20);
+	shows(s, "w...rr..............www");
+}
+
 /* vma_multi_allowed */
 static void a_registered_area_moves_alone_only(void **state)
 {
@@ -226,6 +239,7 @@ int main(void)
 		STAGED(registering_the_middle_splits_twice),
 		STAGED(a_moved_area_takes_its_neighbours_registration_off),
 		STAGED(a_registered_area_moves_alone_only),
+		STAGED(a_registered_area_that_moved_was_one),
 		STAGED(registering_again_for_less_changes_nothing),
 		STAGED(whose_registration_it_is_the_next_one_tells),
 		STAGED(unregistering_makes_one_area_again),
