@@ -74,7 +74,7 @@ static void read_frames(struct vt_trace *t, struct vt_buf *in, bool predicted, u
 
 static bool read_any_stack(struct vt_trace *t, struct vt_buf *in, bool predicted)
 {
-	uint32_t id, reference;
+	uint32_t id = 0, reference = 0;
 	uint64_t n, shared;
 	if (predicted) {
 		vt_codec_calls(in, false, vt_reader_of(t)->callers, &id, &n, &reference, &shared);
