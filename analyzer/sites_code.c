@@ -8,6 +8,7 @@
 #include "sites_code.h"
 
 #include <sys/mman.h>
+#include <vmtrail/runtime.h>
 
 #include "alloc.h"
 
@@ -30,17 +31,11 @@ void vt_code_fini(struct vt_code *c)
 	free(c->spare);
 }
 
-/* The parts of libc and the loader, by the beginning of their files' names. */
 static enum vt_module_role role_of(const char *name)
 {
-	static const char *const runtime[] = { "libc.so.6",  "libc-2.",   "ld-linux-", "ld-2.",
-					       "libpthread", "libdl.so.", "libdl-2." };
 	if (strncmp(name, "libvmtrail.so", 13) == 0)
 		return VT_MODULE_RECORDER;
-	for (size_t i = 0; i < sizeof(runtime) / sizeof(runtime[0]); i++)
-		if (strncmp(name, runtime[i], strlen(runtime[i])) == 0)
-			return VT_MODULE_RUNTIME;
-	return VT_MODULE_PLAIN;
+	return vt_is_runtime(name) ? VT_MODULE_RUNTIME : VT_MODULE_PLAIN;
 }
 
 /* The last part of a path, without what /proc says of a file that is gone; malloc'ed. */

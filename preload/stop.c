@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <vmtrail/options.h>
+#include <vmtrail/runtime.h>
 
 #define BUCKETS    65536 /* a power of two */
 #define DEATHS     65536
@@ -100,16 +101,11 @@ static void drop_birth(struct birth *b)
 
 static bool is_runtime(const char *path)
 {
-	static const char *const names[] = { "libc.so.6",  "libc-2.",   "ld-linux-", "ld-2.",
-					     "libpthread", "libdl.so.", "libdl-2." };
 	const char *name = path;
 	for (const char *p = path; *p; p++)
 		if (*p == '/')
 			name = p + 1;
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strncmp(name, names[i], strlen(names[i])))
-			return true;
-	return false;
+	return vt_is_runtime(name);
 }
 
 /* Whose call a stack is: its first frame's outside this library. */
