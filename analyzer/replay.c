@@ -83,7 +83,7 @@ int vt_replay_init(struct vt_replay *r, struct vt_trace *t)
 	r->queue = vt_calloc(1, sizeof(*r->queue));
 	r->doubt = vt_calloc(1, sizeof(*r->doubt));
 	r->order = vt_calloc(1, sizeof(*r->order));
-	vt_order_init(r->order, vt_calloc(RECENT, sizeof(struct vt_placed)), RECENT);
+	vt_order_init(r->order, vt_realloc(NULL, RECENT, sizeof(struct vt_placed)), RECENT);
 	vt_trace_rewind(t);
 	struct vt_memory memory = vt_pool_memory(r->pool);
 	if (vt_model_init(&r->model, &config, &memory))

@@ -25,9 +25,9 @@ void vt_writer_init(struct vt_writer *w, int fd, uint64_t at, uint64_t number, u
 		.limit = UINT64_MAX,
 		.next_seq = first_seq,
 		.zstd = ZSTD_createCCtx(),
-		.chunk_mem = vt_calloc(CHUNK_BYTES, 1),
-		.raw = vt_calloc(VT_MAX_RAW, 1),
-		.stored = vt_calloc(ZSTD_COMPRESSBOUND(VT_MAX_RAW), 1),
+		.chunk_mem = vt_realloc(NULL, CHUNK_BYTES, 1),
+		.raw = vt_realloc(NULL, VT_MAX_RAW, 1),
+		.stored = vt_realloc(NULL, ZSTD_COMPRESSBOUND(VT_MAX_RAW), 1),
 	};
 	if (!w->zstd)
 		vt_out_of_memory();
