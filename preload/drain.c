@@ -295,14 +295,20 @@ static void drain_and_settle(void *arg)
 		vt_drain(false);
 		settle();
 	}
+	atomic_store(&vt.drain_after, atomic_load(&vt.live->ring_head) + vt.options.batch);
 }
 
-/* After a call: drain when enough slots wait and nobody else does it. */
+/*
+ * After a call: drain when enough slots wait and nobody else does it. Where a caller that is still
+ * in the kernel stops the drain, the next ones need not try at once.
+ */
 void vt_drain_if_due(uint64_t index)
 {
-	if (vt_unlikely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) >=
-			vt.options.batch))
-		vt_locked_if_free(drain_and_settle, NULL);
+	if (vt_likely(index - atomic_load_explicit(&vt.drained, memory_order_relaxed) <
+		      vt.options.batch) ||
+	    index < atomic_load_explicit(&vt.drain_after, memory_order_relaxed))
+		return;
+	vt_locked_if_free(drain_and_settle, NULL);
 }
 
 /*

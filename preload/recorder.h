@@ -103,11 +103,12 @@ struct vt_recorder {
 	struct vt_slot *ring;
 	uint64_t ring_mask;
 	struct vt_trace_header *header;
-	_Atomic uint64_t usable;    /* slots below this index have their disk blocks */
-	_Atomic uint64_t sealed;    /* slots below this index may be taken again */
-	_Atomic uint32_t own_calls; /* of the recorder's own, how many are not in the ring yet */
-	_Atomic uint64_t drained;   /* slots below this index are in the model and the chunk */
-	_Atomic bool sandboxed;     /* a seccomp filter is on: only the calls a mapping needs */
+	_Atomic uint64_t usable;      /* slots below this index have their disk blocks */
+	_Atomic uint64_t sealed;      /* slots below this index may be taken again */
+	_Atomic uint32_t own_calls;   /* of the recorder's own, how many are not in the ring yet */
+	_Atomic uint64_t drained;     /* slots below this index are in the model and the chunk */
+	_Atomic uint64_t drain_after; /* no drain is worth the lock before this index is taken */
+	_Atomic bool sandboxed;       /* a seccomp filter is on: only the calls a mapping needs */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
 	struct vt_lock lock, unwind_lock;

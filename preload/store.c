@@ -274,6 +274,7 @@ static bool map_file(int fd)
 	atomic_store(&vt.live->ring_head, 1);
 	atomic_store(&vt.sealed, 1);
 	atomic_store(&vt.drained, 1);
+	atomic_store(&vt.drain_after, 0);
 	vt.live->tick[0] = vt.sync_tick;
 	vt.live->ns[0] = vt.sync_ns;
 	vt_read_clocks(&vt.live->tick[1], &vt.live->ns[1]);
