@@ -12,10 +12,10 @@
 /* Tell the observer of every piece of [lo, hi). */
 void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
 {
-	const struct vt_model *m = a->m;
+	struct vt_model *m = a->m;
 	if (!m->observe)
 		return;
-	struct vt_extent *x = vt_model_find(m, lo);
+	struct vt_extent *x = vt_find(m, lo);
 	for (; x && x->start < hi; x = vt_extent_next(x))
 		m->observe(m->observe_ctx, a->ev, x, vt_max(x->start, lo), vt_min(x->end, hi),
 			   fate);

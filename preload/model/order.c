@@ -162,10 +162,10 @@ int vt_event_places(const struct vt_model *m, const struct vt_event *ev, struct 
 }
 
 /* Whether all of r is mapped, and not in doubt. */
-static bool certainly_mapped(const struct vt_order *o, const struct vt_model *m, struct vt_range r)
+static bool certainly_mapped(const struct vt_order *o, struct vt_model *m, struct vt_range r)
 {
 	uint64_t at = r.lo;
-	const struct vt_extent *x = vt_model_find(m, at);
+	const struct vt_extent *x = vt_find(m, at);
 
 	if (vt_order_doubtful(o, r.lo, r.hi))
 		return false;
@@ -388,8 +388,7 @@ static void forget_stuck(struct vt_order *o, uint32_t tid)
 }
 
 /* Compare an event with those before it, before it is applied. */
-static void see(struct vt_order *o, const struct vt_model *m, const struct vt_event *e,
-		uint64_t index)
+static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e, uint64_t index)
 {
 	struct vt_placed c = { .index = index,
 			       .span = (uint32_t)vt_min(e->span, index - 1),
