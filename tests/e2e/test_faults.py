@@ -12,15 +12,16 @@ import unittest
 from harness import TraceTest, main, preloaded, program, run
 
 DEATHS = [
-    # mode, signal, si_code, function of the innermost frame
+    # mode, signal, si_code, function of the innermost frame; libc's own have one name with its
+    # debugging symbols and another, or none, without
     ("null", signal.SIGSEGV, 1, "touch"),
     ("bus", signal.SIGBUS, 2, "touch"),
-    ("abort", signal.SIGABRT, -6, "__pthread_kill_implementation"),
+    ("abort", signal.SIGABRT, -6, ("__pthread_kill_implementation", None)),
     ("ill", signal.SIGILL, 2, "main"),
     ("fpe", signal.SIGFPE, 1, "main"),
     ("jump", signal.SIGSEGV, 1, None),
     ("thread", signal.SIGSEGV, 1, "touch"),
-    ("kill", signal.SIGSEGV, 0, "__GI_kill"),
+    ("kill", signal.SIGSEGV, 0, ("__GI_kill", "kill")),
     ("altstack", signal.SIGSEGV, 1, "touch"),
     ("reporter", signal.SIGSEGV, -6, "touch"),
     ("refault", signal.SIGSEGV, 1, "touch"),
@@ -81,7 +82,8 @@ class Faults(TraceTest):
                 if "address" in died.stdout and code > 0:
                     self.assertEqual(hex(address), died.stdout.split()[1])
                 if function:
-                    self.assertEqual(fault["stack"][0]["function"], function)
+                    self.assertIn(fault["stack"][0].get("function"),
+                                  function if isinstance(function, tuple) else (function,))
                 self.assertIn("main" if mode != "thread" else "in_thread",
                               [frame.get("function") for frame in fault["stack"]])
                 pid = int(trace.path.name.split(".")[-2])
