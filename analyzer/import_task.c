@@ -52,6 +52,11 @@ void vt_task_remove(struct vt_import *im, struct vt_task *t, const char *end)
 {
 	struct vt_image *image = t->image;
 
+	if (t->kind != VT_CALL_NONE && t->place) { /* it holds up those behind it */
+		struct vt_placed *placed = vt_image_at(image, t->place);
+		placed->event.flags |= VT_EV_UNDONE;
+		placed->done = true;
+	}
 	if (im->last == t)
 		im->last = NULL;
 	HASH_DEL(im->tasks, t);

@@ -83,6 +83,14 @@ class Grammar(ImportTest):
                               f"1 munmap(0x7f0000001000, 8192 <unfinished ...>\n")
         self.assertEqual([e.get("undone", False) for e in trace.events()], [False, True])
 
+    def test_thread_that_ended_in_a_call_holds_nobody_up(self):
+        trace = self.imported(f"1 {MAPPED} = 0x7f0000001000\n"
+                              f"2 munmap(0x7f0000001000, 8192 <unfinished ...>\n"
+                              f"2 +++ killed by SIGKILL +++\n"
+                              f"1 munmap(0x7f0000001000, 8192) = 0\n1 +++ exited with 0 +++\n")
+        self.assertEqual([(e["tid"], e.get("undone", False)) for e in trace.events()],
+                         [(1, False), (2, True), (1, False)])
+
     def test_stacks_follow_their_calls(self):
         trace = self.imported(
             f"1 {MAPPED} = 0x7f0000001000\n"
