@@ -149,11 +149,16 @@ static uint32_t first_pid(const struct log *log)
 
 static void tell_strange(struct vt_import *im, struct vt_slice line)
 {
-	int n = line.end - line.p > 120 ? 120 : (int)(line.end - line.p);
+	char text[121];
+	size_t n = 0;
 
-	if (im->n_strange++ < SHOWN)
-		fprintf(stderr, "vmtrail: %s:%llu: cannot be read: %.*s\n", im->out.source,
-			(unsigned long long)im->n_lines, n, line.p);
+	if (im->n_strange++ >= SHOWN)
+		return;
+	for (; n + 1 < sizeof(text) && line.p + n < line.end; n++)
+		text[n] = line.p[n] >= ' ' && line.p[n] <= '~' ? line.p[n] : '?';
+	text[n] = '\0';
+	fprintf(stderr, "vmtrail: %s:%llu: cannot be read: %s\n", im->out.source,
+		(unsigned long long)im->n_lines, text);
 }
 
 static void summarize(const struct vt_import *im)

@@ -311,7 +311,9 @@ static void begin_trace(struct vt_import_output *out, struct vt_image *i)
 
 	if (!out->several &&
 	    !vt_record_make_room(out->pattern, (pid_t)i->pid, i->exe ? i->exe : "unknown", &why)) {
-		if (!out->error)
+		if (out->error)
+			free(why);
+		else
 			out->error = why ? why : vt_format("out of memory");
 		i->wanted = false;
 		return;
@@ -371,7 +373,7 @@ void vt_image_advance(struct vt_import_output *out, struct vt_image *i)
 		e->seq = i->first + i->head++;
 		write_event(out, i, e);
 	}
-	if (i->head == i->n_queue || i->head > 65536) {
+	if (i->head && (i->head == i->n_queue || i->head > 65536)) {
 		i->first += i->head;
 		i->n_queue -= i->head;
 		memmove(i->queue, i->queue + i->head, i->n_queue * sizeof(*i->queue));
@@ -400,12 +402,18 @@ static void write_header(struct vt_import_output *out, struct vt_image *i)
 		fail(out, i->path, strerror(errno));
 }
 
+static void close_trace(struct vt_image *i)
+{
+	vt_writer_fini(&i->writer);
+	close(i->fd);
+	free(i->path);
+	i->path = NULL;
+}
+
 static void free_image(struct vt_image *i)
 {
-	if (i->path) {
-		vt_writer_fini(&i->writer);
-		close(i->fd);
-	}
+	if (i->path)
+		close_trace(i);
 	if (i->model)
 		vt_model_fini(i->model);
 	free(i->model);
@@ -415,19 +423,19 @@ static void free_image(struct vt_image *i)
 	free(i->threads);
 	free(i->queue);
 	free(i->files);
-	free(i->path);
 	free(i->exe);
 	free(i->cmd);
 	free(i);
 }
 
-void vt_image_discard(struct vt_import_output *out, struct vt_image *i)
+void vt_image_unwanted(struct vt_import_output *out, struct vt_image *i)
 {
-	if (i->path) {
-		unlink(i->path);
-		out->n_events -= i->writer.next_seq - 1 - i->forked_after;
-	}
-	free_image(i);
+	i->wanted = false;
+	if (!i->path)
+		return;
+	unlink(i->path);
+	out->n_events -= i->writer.next_seq - 1 - i->forked_after;
+	close_trace(i);
 }
 
 void vt_image_finish(struct vt_import_output *out, struct vt_image *i, const char *end_text)

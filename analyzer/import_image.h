@@ -83,8 +83,8 @@ void vt_image_advance(struct vt_import_output *out, struct vt_image *i);
 /* Name a thread. */
 void vt_image_thread(struct vt_image *i, uint32_t tid, struct vt_slice name);
 
-/* Forget the image and what has been written of it. */
-void vt_image_discard(struct vt_import_output *out, struct vt_image *i);
+/* No trace is wanted any more: take away what has been written of it. */
+void vt_image_unwanted(struct vt_import_output *out, struct vt_image *i);
 
 /* End the image: what never came back is undone; end is the text of the END frame. Frees it. */
 void vt_image_finish(struct vt_import_output *out, struct vt_image *i, const char *end);

@@ -262,6 +262,7 @@ static bool begin_call(struct vt_import *im, struct vt_task *t, int kind, struct
 	struct vt_event e;
 	bool apart;
 
+	vt_task_abandon(t);
 	t->kind = kind;
 	t->n_held = 0;
 	t->begin_ns = im->now_ns;

@@ -48,15 +48,22 @@ static void leave(struct vt_import *im, struct vt_image *image, const char *end)
 		vt_image_finish(&im->out, image, end);
 }
 
+void vt_task_abandon(struct vt_task *t)
+{
+	if (t->kind != VT_CALL_NONE && t->place) {
+		struct vt_placed *placed = vt_image_at(t->image, t->place);
+		placed->event.flags |= VT_EV_UNDONE;
+		placed->done = true;
+	}
+	t->kind = VT_CALL_NONE;
+	t->place = 0;
+}
+
 void vt_task_remove(struct vt_import *im, struct vt_task *t, const char *end)
 {
 	struct vt_image *image = t->image;
 
-	if (t->kind != VT_CALL_NONE && t->place) { /* it holds up those behind it */
-		struct vt_placed *placed = vt_image_at(image, t->place);
-		placed->event.flags |= VT_EV_UNDONE;
-		placed->done = true;
-	}
+	vt_task_abandon(t);
 	if (im->last == t)
 		im->last = NULL;
 	HASH_DEL(im->tasks, t);
@@ -136,10 +143,10 @@ void vt_task_exec(struct vt_import *im, struct vt_task *t, char *exe, char *cmd)
 	image->n_files = old->n_files;
 	if (old->n_files)
 		memcpy(image->files, old->files, old->n_files * sizeof(*old->files));
-	if (old->pid == t->process && !im->out.several && old->n_tasks == 1)
-		vt_image_discard(&im->out, old);
-	else
-		leave(im, old, "reason exec\n");
+	vt_task_abandon(t);
+	if (old->pid == t->process && !im->out.several)
+		vt_image_unwanted(&im->out, old);
+	leave(im, old, "reason exec\n");
 	t->image = image;
 	image->n_tasks = 1;
 	if (t->tid != t->process) { /* the thread that calls becomes the process's first */

@@ -49,6 +49,9 @@ struct vt_task *vt_task_new(struct vt_import *im, uint32_t tid);
 struct vt_task *vt_task_child(struct vt_import *im, struct vt_task *parent, uint32_t tid,
 			      uint64_t flags);
 
+/* The call that the task has in hand does not come back: it must not hold up those behind it. */
+void vt_task_abandon(struct vt_task *t);
+
 /* The task has ended; end is the END frame's text for the image that ends with it. */
 void vt_task_remove(struct vt_import *im, struct vt_task *t, const char *end);
 

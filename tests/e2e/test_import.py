@@ -3,6 +3,7 @@
 SPDX-License-Identifier: MIT
 """
 import json
+import random
 import re
 import shutil
 import unittest
@@ -216,6 +217,30 @@ class Damage(ImportTest):
         for n in range(0, len(log), 3):
             _, done = self.import_text(log[:n])
             self.assertIn(done.returncode, (0, 2), (n, done.stderr))
+
+    def test_changed_logs_end_cleanly(self):
+        whole = Processes.LOG + "\n".join(Findings.LINES) + "\n"
+        rng = random.Random(7)
+        for n in range(150):
+            text = list(whole)
+            for _ in range(rng.randrange(1, 30)):
+                at = rng.randrange(len(text))
+                piece = rng.choice(["(", ")", "{", '"', "<", ">", "\\", "\n", " = ", ",", "-1",
+                                    str(2**64 - 1), "0x" + "f" * 16, whole[at:at + 40]])
+                text[at:at + rng.randrange(20)] = piece
+            for output in (None, self.traces_dir):
+                _, done = self.import_text("".join(text), output=output)
+                self.assertIn(done.returncode, (0, 2), f"log {n}: {done.stderr}")
+
+    def test_exec_after_a_call_that_never_came_back(self):
+        trace, done = self.import_text('1 execve("/bin/a", ["a"], 0x1) = 0\n'
+                                       f"1 {MAPPED} = 0x7f0000001000\n"
+                                       "1 munmap(0x7f0000001000, 4096 <unfinished ...>\n"
+                                       '1 execve("/bin/b", ["b"], 0x1) = 0\n'
+                                       "1 <... munmap resumed>) = 0\n"
+                                       f"1 {MAPPED} = 0x7f0000005000\n")
+        self.assertIn(":5: cannot be read", done.stderr)
+        self.assertEqual([e["ret"] for e in trace.events()], [0x7f0000005000])
 
     def test_output_that_is_no_trace_stays(self):
         precious = self.dir / "precious"
