@@ -9,6 +9,7 @@
 #include "import_image.h"
 
 #include "alloc.h"
+#include "model_memory.h"
 #include "record_output.h"
 #include "trace_internal.h"
 #include <errno.h>
@@ -17,22 +18,9 @@
 
 #define LEVEL 1 /* of zstd: a log has to be read in this time, too */
 
-static void *model_alloc(void *ctx, size_t bytes)
+static struct vt_model *new_model(struct vt_pool *pool)
 {
-	(void)ctx;
-	return calloc(1, bytes);
-}
-
-static void model_free(void *ctx, void *p, size_t bytes)
-{
-	(void)ctx;
-	(void)bytes;
-	free(p);
-}
-
-static struct vt_model *new_model(void)
-{
-	const struct vt_memory memory = { model_alloc, model_free, NULL };
+	const struct vt_memory memory = vt_pool_memory(pool);
 	const struct vt_model_config config = {
 		.task_size = 0x7ffffffff000,
 		.max_map_count = 65530,
@@ -57,8 +45,10 @@ struct vt_image *vt_image_new(struct vt_import_output *out, uint32_t pid, bool w
 	i->first = 1;
 	i->wanted = wanted;
 	i->fd = -1;
-	if (out->models)
-		i->model = new_model();
+	if (out->models) {
+		i->pool = vt_pool_new();
+		i->model = new_model(i->pool);
+	}
 	return i;
 }
 
@@ -417,6 +407,7 @@ static void free_image(struct vt_image *i)
 	if (i->model)
 		vt_model_fini(i->model);
 	free(i->model);
+	vt_pool_free(i->pool);
 	vt_bits_free(&i->known_files);
 	vt_bits_free(&i->known_stacks);
 	vt_bits_free(&i->known_frames);

@@ -45,6 +45,7 @@ struct vt_image {
 	struct vt_writer writer;
 	struct vt_bits known_files, known_stacks, known_frames; /* defined in the trace */
 	struct vt_model *model;                                 /* NULL: nobody needs it */
+	struct vt_pool *pool;                                   /* the model's memory */
 };
 
 /* What all images of a run share. */
