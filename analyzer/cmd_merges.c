@@ -11,7 +11,6 @@
 #include "units.h"
 
 #define DEFAULT_TOP 8
-#define MAX_TOP     1000000
 
 static int print_help(void)
 {
@@ -41,9 +40,8 @@ int vt_cmd_merges(int argc, char **argv)
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		switch (c) {
 		case 't':
-			if (!vt_parse_u64(optarg, &top) || !top || top > MAX_TOP)
-				return vt_complain("--top=%s: expected a number from 1 to %d",
-						   optarg, MAX_TOP);
+			if (!vt_parse_top(optarg, &top))
+				return VT_EXIT_BAD;
 			break;
 		case 'f':
 			if (!vt_parse_format(optarg, &json))

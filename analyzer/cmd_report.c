@@ -17,7 +17,6 @@
 #include "units.h"
 
 #define DEFAULT_TOP 8
-#define MAX_TOP     1000000
 
 static int print_help(void)
 {
@@ -83,9 +82,8 @@ int vt_cmd_report(int argc, char **argv)
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		switch (c) {
 		case 't':
-			if (!vt_parse_u64(optarg, &top) || !top || top > MAX_TOP)
-				return vt_complain("--top=%s: expected a number from 1 to %d",
-						   optarg, MAX_TOP);
+			if (!vt_parse_top(optarg, &top))
+				return VT_EXIT_BAD;
 			break;
 		case 'c':
 			capture = true;

@@ -5,11 +5,14 @@
  */
 #include "options.h"
 #include "commands.h"
+#include "units.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_TOP 1000000
 
 int vt_complain(const char *format, ...)
 {
@@ -34,6 +37,14 @@ bool vt_parse_format(const char *text, bool *json)
 	if (*json || strcmp(text, "text") == 0)
 		return true;
 	vt_complain("--format=%s: expected text or json", text);
+	return false;
+}
+
+bool vt_parse_top(const char *text, uint64_t *top)
+{
+	if (vt_parse_u64(text, top) && *top && *top <= MAX_TOP)
+		return true;
+	vt_complain("--top=%s: expected a number from 1 to %d", text, MAX_TOP);
 	return false;
 }
 

@@ -16,6 +16,9 @@ int vt_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What --format=TEXT asks for: true and *json, or false after a complaint. */
 bool vt_parse_format(const char *text, bool *json);
 
+/* What --top=TEXT asks for: true and *top, or false after a complaint. */
+bool vt_parse_top(const char *text, uint64_t *top);
+
 /*
  * The command's only operand, argv[optind] after getopt_long: the trace, opened; NULL after a
  * complaint when there is none, there are more, or it cannot be opened.
