@@ -178,24 +178,60 @@ static bool same_name(const char *a, const char *b)
 	return *a == '=' && *b == '=';
 }
 
-/* Look through the program's list; false: it cannot be read, and the kernel shall say so. */
+/* Whether a text that begins with these eight bytes may be a variable that we look for. */
+static bool may_matter(const char *head)
+{
+	return !memcmp(head, PRELOAD, VT_HEAD_SIZE) || !memcmp(head, ASAN, VT_HEAD_SIZE) ||
+	       !memcmp(head, OURS, VT_HEAD_SIZE);
+}
+
+/* One entry of the program's list; false: it cannot be read. */
+static bool look_at(struct handed *h, const char *entry)
+{
+	char text[80];
+	if (!peek_text(text, sizeof(text), entry))
+		return false;
+	if (begins(text, PRELOAD))
+		h->preload = entry;
+	else if (begins(text, ASAN))
+		h->asan = entry;
+	for (size_t i = 0; i < env.n_kept; i++)
+		h->kept[i] |= same_name(text, env.kept[i]);
+	return true;
+}
+
+/* The next entries of the program's list, up to the one that ends it or a page; 0: no reading. */
+static size_t next_entries(const char *to[VT_HEADS], char *const *from)
+{
+	size_t n = (VT_PAGE_SIZE - (uintptr_t)from % VT_PAGE_SIZE) / sizeof(*from), used = 0;
+	n = n < 1 ? 1 : n < VT_HEADS ? n : VT_HEADS;
+	if (!vt_peek(to, from, n * sizeof(*from)))
+		return 0;
+	while (used < n && to[used])
+		used++;
+	return used < n ? used + 1 : n;
+}
+
+/*
+ * Look through the program's list; false: it cannot be read, and the kernel shall say so. Most
+ * entries are passed over by how they begin, many with one system call: a search of PATH comes here
+ * once for each directory.
+ */
 static bool look(struct handed *h, char *const *envp)
 {
-	char *entry;
-	for (; envp; envp++, h->n++) {
-		char text[80];
-		if (!vt_peek(&entry, envp, sizeof(entry)))
+	const char *entry[VT_HEADS];
+	char head[VT_HEADS][VT_HEAD_SIZE];
+	size_t n = 0;
+	for (bool ended = !envp; !ended; envp += n) {
+		if (!(n = next_entries(entry, envp)))
 			return false;
-		if (!entry)
-			break;
-		if (!peek_text(text, sizeof(text), entry))
-			return false;
-		if (begins(text, PRELOAD))
-			h->preload = entry;
-		else if (begins(text, ASAN))
-			h->asan = entry;
-		for (size_t i = 0; i < env.n_kept; i++)
-			h->kept[i] |= same_name(text, env.kept[i]);
+		ended = !entry[n - 1];
+		size_t texts = n - ended;
+		bool told = vt_peek_heads(head, entry, texts);
+		for (size_t i = 0; i < texts; i++)
+			if ((!told || may_matter(head[i])) && !look_at(h, entry[i]))
+				return false;
+		h->n += texts;
 	}
 	h->preload_size = h->preload ? size_of(h->preload) : 0;
 	h->asan_size = h->asan ? size_of(h->asan) : 0;
@@ -278,8 +314,10 @@ static char **build(const struct handed *h, char *const *envp)
 	if (!block)
 		return NULL;
 	t.end = t.p + text - 1;
+	if (h->n && !vt_peek(list, envp, h->n * sizeof(*list)))
+		return NULL;
 	for (size_t i = 0; i < h->n; i++, to++) {
-		if (!vt_peek(to, envp + i, sizeof(*to)) || !*to)
+		if (!*to)
 			return NULL;
 		if (*to == h->preload)
 			preload.place = to;

@@ -64,6 +64,21 @@ bool vt_peek(void *to, const void *from, size_t n)
 	return true;
 }
 
+/*
+ * Copy the beginnings of n texts, VT_HEADS at most. False: not all of them can be told so, for one
+ * is shorter and ends where memory ends, or nobody may be asked.
+ */
+bool vt_peek_heads(char to[][VT_HEAD_SIZE], const char *const *from, size_t n)
+{
+	struct iovec local = { to, n * VT_HEAD_SIZE }, remote[VT_HEADS];
+	if (atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		remote[i] = (struct iovec){ (void *)from[i], VT_HEAD_SIZE };
+	return vt_sys6(SYS_process_vm_readv, (long)vt_sys0(SYS_getpid), (long)&local, 1,
+		       (long)remote, (long)n, 0) == (long)local.iov_len;
+}
+
 /* Whether the program headers, of a module loaded at base, cover addr. */
 static bool covers(const struct dl_phdr_info *info, uint64_t addr)
 {

@@ -222,6 +222,9 @@ bool vt_loaded_find(const void *addr, struct dl_phdr_info *info);
  */
 bool vt_readable(const void *addr);
 bool vt_peek(void *to, const void *from, size_t n);
+#define VT_HEADS     16
+#define VT_HEAD_SIZE 8
+bool vt_peek_heads(char to[][VT_HEAD_SIZE], const char *const *from, size_t n);
 
 /* indirect.c - calls whose event holds more than their arguments. */
 long vt_setrlimit(int resource, const void *new);
