@@ -333,7 +333,7 @@ static long taking(struct vt_pending *p, const struct call *c)
 	if (vt_unlikely(vt_is_error(ret)))
 		keep_spare(p);
 	else if (p->file && p->kind == VT_MMAP && (p->a[2] & PROT_EXEC))
-		vt_walk_forget();
+		vt_walk_forget((uint64_t)ret, p->a[1]);
 	commit(p, 0, ret, seen, end);
 	return ret;
 }

@@ -319,6 +319,8 @@ int vt_walk(void **pc, int max)
 	return w.n;
 }
 
-void vt_walk_forget(void)
+void vt_walk_forget(uint64_t addr, uint64_t len)
 {
+	(void)addr;
+	(void)len;
 }

@@ -25,46 +25,65 @@ struct entry {
 static struct entry cache[BUCKETS][WAYS] __attribute__((aligned(64)));
 static _Atomic uint64_t epoch;
 
-/* Code of a file was mapped: places may mean something else now. */
-void vt_walk_forget(void)
+/*
+ * Blocks of 64 KiB of code that some rule was for, hashed. What is mapped elsewhere leaves all
+ * rules as they are: a program that loads library after library would work out its whole stack
+ * after each.
+ */
+#define BLOCK_SHIFT 16
+#define BLOCKS      32768
+#define MOST_BLOCKS 4096 /* that are looked at: 256 MiB */
+static _Atomic uint64_t blocks[BLOCKS / 64];
+
+static bool test_block(uint64_t block, bool set)
 {
-	atomic_fetch_add_explicit(&epoch, 1, memory_order_release);
+	uint64_t at = vt_mix(0, block) >> 32;
+	_Atomic uint64_t *word = &blocks[at / 64 % (BLOCKS / 64)];
+	uint64_t bit = 1ull << at % 64;
+	bool was = atomic_load_explicit(word, memory_order_relaxed) & bit;
+	if (set && !was)
+		atomic_fetch_or(word, bit);
+	return was;
+}
+
+/* Code of a file was mapped: if there are rules for places in it, they may mean another now. */
+void vt_walk_forget(uint64_t addr, uint64_t len)
+{
+	uint64_t block = addr >> BLOCK_SHIFT, last = (addr + len - 1) >> BLOCK_SHIFT;
+	bool known = last - block > MOST_BLOCKS;
+	atomic_thread_fence(memory_order_seq_cst);
+	for (; !known && block <= last; block++)
+		known = test_block(block, false);
+	if (known)
+		atomic_fetch_add_explicit(&epoch, 1, memory_order_release);
 }
 
 /* A walk under way. size bytes from lo on can be read. */
 struct walk {
 	uint64_t pc, sp, rbp, rbx, lo, size, epoch;
 	const struct vt_range *home;
+	void **out; /* where the places go: n so far, at most max */
+	int n, max;
 	bool exact;
 };
 
-struct question {
-	uint64_t pc;
-	bool exact;
-	union vt_frame_rule answer;
-};
-
-static void answer(void *arg)
+/* A rule that is not in the bucket yet. With signals blocked, on the unwinder's stack. */
+static union vt_frame_rule work_out(const struct walk *w, uint64_t tag, struct entry *bucket)
 {
-	struct question *q = arg;
-	q->answer = vt_cfi_rule(q->pc, q->exact);
-}
-
-static union vt_frame_rule work_out(uint64_t pc, bool exact, uint64_t tag, struct entry *bucket)
-{
-	struct question q = { .pc = pc, .exact = exact };
-	vt_unwinding(answer, &q);
+	test_block(w->pc >> BLOCK_SHIFT, true);
+	union vt_frame_rule rule = vt_cfi_rule(w->pc, w->exact);
 	struct entry *e = bucket;
 	while (e < bucket + WAYS && atomic_load_explicit(&e->rule, memory_order_relaxed))
 		e++;
 	if (e == bucket + WAYS)
 		e = &bucket[vt_tick() / 16 % WAYS];
-	atomic_store_explicit(&e->rule, q.answer.word, memory_order_relaxed);
-	atomic_store_explicit(&e->check, q.answer.word ^ tag, memory_order_relaxed);
-	return q.answer;
+	atomic_store_explicit(&e->rule, rule.word, memory_order_relaxed);
+	atomic_store_explicit(&e->check, rule.word ^ tag, memory_order_relaxed);
+	return rule;
 }
 
-static inline union vt_frame_rule rule_of(const struct walk *w)
+/* The rule for the frame that the walk has come to; kind VT_FRAME_NONE: it has to be worked out. */
+static inline union vt_frame_rule rule_of(const struct walk *w, bool work)
 {
 	uint64_t tag = vt_mix(w->epoch << 1 | w->exact, w->pc);
 	struct entry *bucket = cache[(tag >> 32) % BUCKETS];
@@ -74,7 +93,7 @@ static inline union vt_frame_rule rule_of(const struct walk *w)
 		if (vt_likely((rule ^ check) == tag && rule))
 			return (union vt_frame_rule){ .word = rule };
 	}
-	return work_out(w->pc, w->exact, tag, bucket);
+	return work ? work_out(w, tag, bucket) : (union vt_frame_rule){ .word = 0 };
 }
 
 /*
@@ -179,26 +198,40 @@ bool vt_walk_init(void)
 	return true;
 }
 
-static int walk(struct walk *w, void **pc, int max)
+/* As far as it goes; false: it goes on once the next rule has been worked out. */
+static inline bool walk(struct walk *w, bool work)
 {
-	int n = 0;
-	w->epoch = atomic_load_explicit(&epoch, memory_order_acquire);
-	while (n < max && w->pc) {
-		union vt_frame_rule rule = rule_of(w);
-		pc[n++] = (void *)w->pc;
+	while (w->n < w->max && w->pc) {
+		union vt_frame_rule rule = rule_of(w, work);
+		if (vt_unlikely(!rule.word))
+			return false;
+		w->out[w->n++] = (void *)w->pc;
 		if (!step(w, rule))
 			break;
 	}
-	return n;
+	return true;
+}
+
+static void walk_on(void *w)
+{
+	walk(w, true);
+}
+
+static int walk_all(struct walk *w)
+{
+	w->epoch = atomic_load_explicit(&epoch, memory_order_acquire);
+	if (vt_unlikely(!walk(w, false)))
+		vt_unwinding(walk_on, w);
+	return w->n;
 }
 
 int vt_walk(void **pc, int max)
 {
-	struct walk w = { .home = &vt_self.home, .exact = true };
+	struct walk w = { .home = &vt_self.home, .out = pc, .max = max, .exact = true };
 	__asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2\n\tmovq %%rbx, %3"
 			 : "=&r"(w.pc), "=&r"(w.sp), "=&r"(w.rbp), "=&r"(w.rbx));
 	enter_stack(&w);
-	return walk(&w, pc, max);
+	return walk_all(&w);
 }
 
 /* The stack may be what is broken: nothing of it is taken as known. */
@@ -208,17 +241,16 @@ int vt_walk_from(const void *context, void **pc, int max)
 	const union vt_frame_rule called = {
 		.kind = VT_FRAME_RSP, .cfa = 8, .rbp = VT_REG_SAME, .rbx = VT_REG_SAME
 	};
-	struct walk w = { .home = &nowhere };
-	int n = 0;
+	struct walk w = { .home = &nowhere, .out = pc, .max = max };
 	w.sp = w.lo = (uint64_t)context;
 	w.size = sizeof(ucontext_t);
 	if (!max || !leave_signal(&w))
 		return 0;
 	w.size = 0;
 	if (!vt_readable((const void *)w.pc)) {
-		pc[n++] = (void *)w.pc;
+		pc[w.n++] = (void *)w.pc;
 		if (!step(&w, called))
-			return n;
+			return w.n;
 	}
-	return n + walk(&w, pc + n, max - n);
+	return walk_all(&w);
 }

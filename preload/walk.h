@@ -7,6 +7,7 @@
 #define VMTRAIL_WALK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* While the process still has one thread. False: there will be no stacks. */
 bool vt_walk_init(void);
@@ -23,7 +24,7 @@ int vt_walk(void **pc, int max);
  */
 int vt_walk_from(const void *context, void **pc, int max);
 
-/* Code of a file was mapped: what was known of its place holds no longer. */
-void vt_walk_forget(void);
+/* Code of a file was mapped at addr: what was known of that place holds no longer. */
+void vt_walk_forget(uint64_t addr, uint64_t len);
 
 #endif

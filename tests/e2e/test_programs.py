@@ -3,6 +3,7 @@
 SPDX-License-Identifier: MIT
 """
 import platform
+import re
 import unittest
 
 from harness import TraceTest, main, program
@@ -83,6 +84,12 @@ class Programs(TraceTest):
     def test_the_unwinder_does_not_take_the_programs_errno_for_its_own(self):
         self.record_and_compare([program("uncharted")])
         self.assert_verified(self.only_trace("uncharted"))
+
+    def test_stacks_through_code_that_took_the_place_of_other_code(self):
+        self.record_and_compare([program("reload"), program("framed4.so"), program("framed8.so")])
+        stacks = self.only_trace("reload").text("dump", "--stacks", "--call=mmap")
+        found = re.findall(r"#\d+ +framed.*\n +#\d+ +(\w+)", stacks)
+        self.assertEqual(found, ["main", "main"])
 
     def test_every_thread_has_its_name_and_calls(self):
         self.record([program("threads"), "4", "50"])
