@@ -3,7 +3,8 @@
  *
  * Memory that malloc or pthread_create gave out may be advised and protected by whoever it was
  * given to; but nobody is given the first page of such a mapping. Modules hand mappings to each
- * other as a whole: only a part of one is a finding.
+ * other as a whole: only a part of one is a finding, and not by the module that had it made (a
+ * program's own name for mmap, which its libraries call).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -74,7 +75,8 @@ void vt_find_change(struct vt_find *f, const struct vt_event *e)
 	    !vt_find_touched(f, e, lo, hi, &p))
 		return;
 	struct vt_birth b = vt_find_birth(f, &p);
-	if (!b.owner || b.owner == f->actor || b.root_owner == f->actor || vt_find_own_text(f, &p))
+	if (!b.owner || b.owner == f->actor || b.root_owner == f->actor || b.asker == f->actor ||
+	    vt_find_own_text(f, &p))
 		return;
 	bool given_out = b.role == VT_ROLE_STACK || b.role == VT_ROLE_MALLOC;
 	if (given_out && p.lo != b.lo)

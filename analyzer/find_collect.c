@@ -132,13 +132,15 @@ static void find_root(const struct vt_find *f, struct vt_birth *b)
 	b->reserve = root.reserve;
 }
 
-static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_role role)
+static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_role role,
+			uint32_t asker)
 {
 	struct vt_birth b = { .seq = e->seq,
 			      .lo = UINT64_MAX,
 			      .root = e->seq,
 			      .owner = f->actor,
 			      .root_owner = f->actor,
+			      .asker = asker,
 			      .tid = e->tid,
 			      .role = (uint8_t)role };
 	for (size_t i = 0; i < f->n_pieces; i++) {
@@ -206,12 +208,12 @@ static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
 
 static void take_event(struct vt_find *f, const struct vt_event *e)
 {
-	const struct vt_module *caller = vt_caller_of(f->sites, f->replay, e);
+	struct vt_who who = vt_who_called(f->sites, f->replay, e);
 	enum vt_role role;
 	uint32_t claim = 0;
 	f->actor = f->stackless ? vt_owner_without_stacks(&f->owners, e, &role)
-				: vt_owner_of(&f->owners, caller, e, &role);
-	f->actor_path = caller && caller->has_file ? caller->path : NULL;
+				: vt_owner_of(&f->owners, who.caller, e, &role);
+	f->actor_path = who.caller && who.caller->has_file ? who.caller->path : NULL;
 	if ((e->flags & (VT_EV_LATE | VT_EV_UNDONE)) || f->replay->effect.contradiction)
 		f->actor = VT_OWNER_UNKNOWN;
 	f->hint_seq = 0;
@@ -226,7 +228,8 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	if (!f->n_pieces)
 		return;
 	enter_deaths(f, e, claim);
-	enter_birth(f, e, role);
+	enter_birth(f, e, role,
+		    role == VT_ROLE_MODULE ? vt_asker_of(&f->owners, who.asker) : VT_OWNER_UNKNOWN);
 }
 
 int vt_find_collect(struct vt_find *f, struct vt_trace *t)

@@ -112,8 +112,10 @@ uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e)
 		if (!b.owner || vt_find_own_text(f, p))
 			continue;
 		bool own = b.owner == f->actor || b.root_owner == f->actor;
-		enum vt_severity severity =
-		    own ? judge_own(f, e, p, &b, committing) : judge_foreign(e, p, &b, hi);
+		enum vt_severity severity = judge_own(f, e, p, &b, committing);
+		/* what was made for the caller may be filled and given up as what it made itself */
+		if (!own && (b.asker != f->actor || severity != VT_SEVERITY_INFO))
+			severity = judge_foreign(e, p, &b, hi);
 		if (severity == VT_SEVERITY_INFO)
 			continue;
 		const struct vt_dead *d = vt_history_find(&f->history, p->lo, p->hi);

@@ -36,20 +36,22 @@ static uint32_t named(struct vt_owners *o, uint32_t owner, const char *name)
 	return owner;
 }
 
-uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struct vt_event *e,
-		     enum vt_role *role)
+uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *m)
 {
-	*role = VT_ROLE_MODULE;
-	if (!m || !m->has_file)
+	if (!m || !m->has_file || m->role == VT_MODULE_RUNTIME)
 		return VT_OWNER_UNKNOWN;
-	if (m->role == VT_MODULE_RUNTIME) {
-		*role = role_of(m, e);
-		return VT_OWNER_RUNTIME;
-	}
 	uint32_t owner = VT_OWNER_MODULE + m->number;
 	if (owner > UINT16_MAX) /* as struct vt_dead has it */
 		return VT_OWNER_UNKNOWN;
 	return named(o, owner, m->name);
+}
+
+uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struct vt_event *e,
+		     enum vt_role *role)
+{
+	bool runtime = m && m->has_file && m->role == VT_MODULE_RUNTIME;
+	*role = runtime ? role_of(m, e) : VT_ROLE_MODULE;
+	return runtime ? VT_OWNER_RUNTIME : vt_asker_of(o, m);
 }
 
 uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role)

@@ -30,6 +30,7 @@ struct vt_birth {
 	uint64_t lo, hi; /* where it was made */
 	uint64_t root;   /* the birth of the mapping that it was placed in, and so on; or seq */
 	uint32_t owner, root_owner;
+	uint32_t asker; /* the module that called a module for it, VT_OWNER_UNKNOWN: none */
 	uint32_t tid;
 	uint8_t role;     /* enum vt_role */
 	bool reserve;     /* the root was a reservation: PROT_NONE */
@@ -44,7 +45,7 @@ struct vt_owners {
 	size_t cap_names;
 };
 
-/* Whose call e is: that of the module that vt_caller_of tells, and what for. */
+/* Whose call e is: that of the caller that vt_who_called tells, and what for. */
 uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const struct vt_event *e,
 		     enum vt_role *role);
 
@@ -54,6 +55,9 @@ uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const 
  * over its own mappings.
  */
 uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role);
+
+/* The module that had the call made, VT_OWNER_UNKNOWN: none that owns anything by itself. */
+uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *asker);
 
 /* A module's name, "libc", "the kernel", "?". */
 const char *vt_owner_name(const struct vt_owners *o, uint32_t owner);

@@ -3,11 +3,14 @@
  *
  * A block allocated in one thread and freed in another looks like a second unmap that killed a
  * stranger, and so does a mapping that one module makes for another: both are suspicions only,
- * until the victim's owner acts on the range.
+ * until the victim's owner acts on the range; and so is the trimming of a mapping by the module
+ * that had it made.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "find.h"
+
+#include <vmtrail/idiom.h>
 
 /* How many deaths back a caller's own mapping of a range is looked for. */
 #define LOOK_BACK 8
@@ -60,6 +63,25 @@ static bool had_just_this(const struct vt_find *f, const struct vt_event *e, uin
 	return true;
 }
 
+/*
+ * Whether the module that had b made may unmap [lo, hi) of it: all that is left, or an end that is
+ * trimmed for alignment.
+ */
+static bool may_cut(const struct vt_find *f, const struct vt_birth *b, uint64_t lo, uint64_t hi)
+{
+	const struct vt_model *m = &f->replay->model;
+	uint64_t start = hi, below = 0, above = 0;
+	const struct vt_extent *x = vt_model_find(m, lo - 1);
+	for (; x && x->start < lo && x->birth == b->seq; x = vt_extent_prev(x)) {
+		below += x->end - x->start;
+		start = x->start;
+	}
+	for (x = vt_model_find(m, hi); x && x->birth == b->seq; x = vt_extent_next(x))
+		above += x->end - x->start;
+	return !(below && above) &&
+	       (below + above == 0 || vt_is_alignment_trim(start, b->hi - b->lo - below - above));
+}
+
 /* A piece of another owner. */
 static enum vt_severity judge_foreign(const struct vt_find *f, const struct vt_birth *b,
 				      uint64_t lo, uint64_t hi)
@@ -67,8 +89,10 @@ static enum vt_severity judge_foreign(const struct vt_find *f, const struct vt_b
 	if (b->owner == VT_OWNER_RUNTIME || b->owner == VT_OWNER_KERNEL)
 		return VT_SEVERITY_ERROR;
 	/* handed over as a whole: two modules may have agreed on that */
-	return f->actor == VT_OWNER_RUNTIME || (b->lo == lo && b->hi == hi) ? VT_SEVERITY_SUSPICION
-									    : VT_SEVERITY_ERROR;
+	if (f->actor == VT_OWNER_RUNTIME || (b->lo == lo && b->hi == hi))
+		return VT_SEVERITY_SUSPICION;
+	bool asked = b->asker == f->actor && lo >= b->lo && hi <= b->hi;
+	return asked && may_cut(f, b, lo, hi) ? VT_SEVERITY_SUSPICION : VT_SEVERITY_ERROR;
 }
 
 /* What the caller had there itself, and who gave back the part where the victim lay. */

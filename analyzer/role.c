@@ -156,7 +156,7 @@ static struct stack_use use_of_stack(struct vt_roles *o, const struct vt_replay 
 				     const struct vt_event *e)
 {
 	struct vt_frame_text f[VT_MAX_FRAMES];
-	const struct vt_module *caller = vt_caller_of(o->sites, r, e);
+	const struct vt_module *caller = vt_who_called(o->sites, r, e).caller;
 	struct stack_use u = { .known = true, .use = VT_USE_UNKNOWN };
 	if (!caller)
 		return u;
@@ -246,7 +246,7 @@ static void see_end(struct vt_roles *o, const struct vt_replay *r, const struct 
 		struct thread_place *p = &o->threads[i];
 		if (p->birth != x->birth)
 			continue;
-		const struct vt_module *caller = vt_caller_of(o->sites, r, e);
+		const struct vt_module *caller = vt_who_called(o->sites, r, e).caller;
 		if (p->tid == e->tid && caller && caller->role == VT_MODULE_RUNTIME && x->stack &&
 		    stack_use(o, r, &birth)->use == VT_USE_THREAD_STACK)
 			p->ended = e->seq;

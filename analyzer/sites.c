@@ -29,8 +29,8 @@ struct site_entry {
 struct stack_memory {
 	uint64_t generation; /* of the site; 0: nothing */
 	struct vt_site *site;
-	uint64_t caller_generation;
-	const struct vt_module *caller;
+	uint64_t who_generation;
+	struct vt_who who;
 };
 
 struct vt_sites {
@@ -307,11 +307,12 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	return memory->site;
 }
 
-/* Find a stack's caller: see vt_caller_of; *lasting as in find_site. */
-static const struct vt_module *find_caller(struct vt_sites *s, const struct vt_replay *r,
-					   const struct vt_event *e,
-					   const struct vt_stack_def *stack, bool *lasting)
+/* Find who called: see vt_who_called; *lasting as in find_site. */
+static struct vt_who find_who(struct vt_sites *s, const struct vt_replay *r,
+			      const struct vt_event *e, const struct vt_stack_def *stack,
+			      bool *lasting)
 {
+	struct vt_who c = { 0 };
 	uint32_t file;
 	uint64_t offset;
 	for (uint32_t i = 0; i < stack->n; i++) {
@@ -320,27 +321,31 @@ static const struct vt_module *find_caller(struct vt_sites *s, const struct vt_r
 		    named ? vt_code_named(&s->code, named->path)
 			  : vt_code_locate(&s->code, r, call_address(e, i, stack->pc[i]), &file,
 					   &offset);
-		*lasting &= m->has_file;
-		if (m->role != VT_MODULE_RECORDER)
-			return m;
+		if (m->role == VT_MODULE_RECORDER || m == c.caller)
+			continue;
+		if (c.caller) {
+			c.asker = m->has_file ? m : NULL;
+			break;
+		}
+		*lasting = m->has_file;
+		c.caller = m;
 	}
-	return NULL;
+	return c;
 }
 
-const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay *r,
-				     const struct vt_event *e)
+struct vt_who vt_who_called(struct vt_sites *s, const struct vt_replay *r, const struct vt_event *e)
 {
 	const struct vt_stack_def *stack = stack_of(r, e);
 	if (!stack)
-		return NULL;
+		return (struct vt_who){ 0 };
 	vt_code_refresh(&s->code, r);
 	struct stack_memory *memory = memory_of(s, e->stack);
-	if (memory->caller_generation != s->code.generation) {
+	if (memory->who_generation != s->code.generation) {
 		bool lasting = true;
-		memory->caller = find_caller(s, r, e, stack, &lasting);
-		memory->caller_generation = lasting ? s->code.generation : 0;
+		memory->who = find_who(s, r, e, stack, &lasting);
+		memory->who_generation = lasting ? s->code.generation : 0;
 	}
-	return memory->caller;
+	return memory->who;
 }
 
 uint32_t vt_sites_count(const struct vt_sites *s)

@@ -91,12 +91,16 @@ void vt_print_frames(FILE *out, const struct vt_frame_text *f, size_t n, const c
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 				 const struct vt_event *e);
 
-/*
- * The module that made the call: that of e's first frame outside libvmtrail. NULL when no stack was
- * recorded. Names no functions, so that it can be asked for every event. See sites_code.h.
- */
-const struct vt_module *vt_caller_of(struct vt_sites *s, const struct vt_replay *r,
-				     const struct vt_event *e);
+/* Whose call an event is. NULL: not recorded. */
+struct vt_who {
+	const struct vt_module *caller; /* the module of the first frame outside libvmtrail */
+	const struct vt_module
+	    *asker; /* the next module behind it, which called the caller: a file, or NULL */
+};
+
+/* Names no functions, so that it can be asked for every event. See sites_code.h. */
+struct vt_who vt_who_called(struct vt_sites *s, const struct vt_replay *r,
+			    const struct vt_event *e);
 
 /* How many sites there are: ids are below it. The site of an id. */
 uint32_t vt_sites_count(const struct vt_sites *s);

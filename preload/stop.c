@@ -16,6 +16,7 @@
 #include <link.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <vmtrail/idiom.h>
 #include <vmtrail/options.h>
 #include <vmtrail/runtime.h>
 
@@ -33,7 +34,7 @@ struct birth {
 	uint64_t seq, lo, hi;
 	uint64_t live;             /* bytes of it that are left */
 	uint64_t root, root_owner; /* the mapping that it was placed in */
-	uint64_t owner;
+	uint64_t owner, asker;     /* asker: the module that had the owner make it */
 	uint32_t tid;
 	bool reserve;     /* the root was a reservation: PROT_NONE */
 	bool placeholder; /* private anonymous memory that the kernel had placed */
@@ -53,7 +54,7 @@ static struct {
 	uint32_t *newest; /* by bucket: 1 + index into deaths */
 	uint32_t next_death;
 	/* The event under way. */
-	uint64_t actor;
+	uint64_t actor, asker;
 	struct birth inherited; /* of what it replaced: where the new mapping is placed in */
 	bool replaced;
 } stop;
@@ -108,18 +109,34 @@ static bool is_runtime(const char *path)
 	return vt_is_runtime(name);
 }
 
-/* Whose call a stack is: its first frame's outside this library. */
-static uint64_t owner_of(uint32_t stack)
+/* Whose code a frame returns to. */
+static uint64_t module_at(uint64_t pc)
 {
-	const uint64_t *pc;
-	uint32_t n = vt_stack_frames(stack, &pc);
 	struct dl_phdr_info info;
-	if (!n || !vt_loaded_find((const void *)(pc[0] - 1), &info))
+	if (!vt_loaded_find((const void *)(pc - 1), &info))
 		return OWNER_UNKNOWN;
 	if (is_runtime(info.dlpi_name))
 		return OWNER_RUNTIME;
 	/* a program at a fixed address is loaded at 0 */
 	return info.dlpi_addr > OWNER_RUNTIME ? info.dlpi_addr : (uint64_t)info.dlpi_phdr;
+}
+
+/* Whose call a stack is: its first frame's outside this library. */
+static uint64_t owner_of(uint32_t stack)
+{
+	const uint64_t *pc;
+	return vt_stack_frames(stack, &pc) ? module_at(pc[0]) : OWNER_UNKNOWN;
+}
+
+/* The next module behind the owner's frames. */
+static uint64_t asker_of(uint32_t stack, uint64_t owner)
+{
+	const uint64_t *pc;
+	uint32_t n = vt_stack_frames(stack, &pc);
+	uint64_t asker = owner;
+	for (uint32_t i = 1; i < n && asker == owner; i++)
+		asker = module_at(pc[i]);
+	return asker == owner ? OWNER_UNKNOWN : asker;
 }
 
 static bool is_own(const struct birth *b, uint64_t actor)
@@ -185,6 +202,9 @@ static void piece(void *ctx, const struct vt_event *e, const struct vt_extent *x
 void vt_stop_before(const struct vt_event *e)
 {
 	stop.actor = owner_of(e->stack);
+	stop.asker = e->kind == VT_MMAP && stop.actor != OWNER_RUNTIME
+			 ? asker_of(e->stack, stop.actor)
+			 : OWNER_UNKNOWN;
 	stop.replaced = false;
 }
 
@@ -217,6 +237,7 @@ void vt_stop_after(const struct vt_event *e)
 	b->hi = hi;
 	b->live = hi - lo;
 	b->owner = b->root_owner = stop.actor;
+	b->asker = stop.asker;
 	b->root = e->seq;
 	b->tid = e->tid;
 	b->reserve = !(e->a[2] & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -253,6 +274,18 @@ static bool is_sacred(const struct vt_extent *x)
 	       owner_of(x->stack) == OWNER_RUNTIME;
 }
 
+/*
+ * Whether the caller, which had b made, may unmap this of it: all that is left, or an end that is
+ * trimmed for alignment.
+ */
+static bool may_cut(const struct suspect *s, const struct birth *b)
+{
+	uint64_t length = s->hi - s->lo, kept = b->live > length ? b->live - length : 0;
+	uint64_t start = s->hi < b->hi ? s->hi : s->lo - kept;
+	return b->asker == stop.actor && s->lo >= b->lo && s->hi <= b->hi &&
+	       (!kept || vt_is_alignment_trim(start, b->hi - b->lo - kept));
+}
+
 static void unmapping(struct suspect *s, const struct vt_extent *x)
 {
 	const struct birth *b = birth_of(x->birth);
@@ -261,7 +294,8 @@ static void unmapping(struct suspect *s, const struct vt_extent *x)
 		s->victim = x->birth;
 		return;
 	}
-	bool own = is_own(b, stop.actor), whole = b->lo == s->lo && b->hi == s->hi;
+	bool own = is_own(b, stop.actor) || may_cut(s, b);
+	bool whole = b->lo == s->lo && b->hi == s->hi;
 	if ((own && b->tid == s->e->tid) || is_own_text(x))
 		return;
 	const struct death *d = had_just_this(s->lo, s->hi, own ? s->e->tid : 0);
@@ -285,7 +319,7 @@ static void replacing(struct suspect *s, const struct vt_extent *x)
 	}
 	bool map = e->kind == VT_MMAP, anonymous = map && (e->a[3] & MAP_ANONYMOUS);
 	bool benign;
-	if (is_own(b, stop.actor))
+	if (is_own(b, stop.actor) || b->asker == stop.actor)
 		benign = b->reserve || (map && !(e->a[2] & (PROT_READ | PROT_WRITE | PROT_EXEC))) ||
 			 (b->placeholder && !anonymous);
 	else if (b->stack) /* a guard at the low end of a thread's stack */

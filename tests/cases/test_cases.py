@@ -91,6 +91,9 @@ class Cases(TraceTest):
     def test_healthy_library_maps_for_its_caller(self):
         self.healthy([CASES / "borrower"])
 
+    def test_healthy_library_maps_what_its_caller_aligns(self):
+        self.healthy([CASES / "borrower", "align"])
+
     def test_kona_162_grown_over_the_neighbour(self):
         finding = self.one("kona_162", "fixed-clobber", "error", "mmap mmap >mmap munmap")
         self.assertEqual(finding["victims"][1]["birth"], finding["history"][1]["seq"])

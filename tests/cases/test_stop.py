@@ -68,7 +68,8 @@ class Stop(TraceTest):
         self.assertEqual((done.returncode, done.stdout), (0, "trapped\n0 0\n"), done.stderr)
 
     def test_healthy_programs_are_not_stopped(self):
-        for argv in ([CASES / "healthy_ring"], [CASES / "healthy_reserve"], [program("deep")],
+        for argv in ([CASES / "healthy_ring"], [CASES / "healthy_reserve"],
+                     [CASES / "borrower", "align"], [program("deep")],
                      [PYTHON, "-c", "import threading, ssl, json, ctypes"]):
             with self.subTest(argv=argv):
                 done = self.record(argv)
