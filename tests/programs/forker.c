@@ -367,14 +367,14 @@ static unsigned long page_size_behind(char **list)
 	return v[0] ? v[1] : 0;
 }
 
-static void walk(char **argv, char **envp)
+static void walk(int argc, char **argv, char **envp)
 {
 	size_t n = 0;
 
 	while (envp[n])
 		n++;
 	say("%zu variables, page size %lu, from the arguments %lu\n", n, page_size_behind(environ),
-	    page_size_behind(argv + 3));
+	    page_size_behind(argv + argc + 1));
 	CHECK(envp == environ);
 }
 
@@ -438,7 +438,7 @@ int main(int argc, char **argv, char **envp)
 	else if (!strcmp(mode, "threads"))
 		fork_among_threads();
 	else if (!strcmp(mode, "walk"))
-		walk(argv, envp);
+		walk(argc, argv, envp);
 	else if (!strcmp(mode, "many"))
 		many(arg_number(argc, argv, 2, 100), arg_number(argc, argv, 3, 10));
 	else
