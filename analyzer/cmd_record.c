@@ -22,6 +22,7 @@
 
 #include "commands.h"
 #include "options.h"
+#include "record_cache.h"
 #include "record_output.h"
 #include "record_preflight.h"
 #include "record_preload.h"
@@ -34,6 +35,7 @@ struct recording {
 	char *pattern;                      /* VMTRAIL_OUTPUT */
 	char *preload;                      /* LD_PRELOAD */
 	char *asan_options;                 /* ASAN_OPTIONS */
+	char *cache;                        /* VMTRAIL_CACHE */
 	const char *value[VT_OPTION_COUNT]; /* as text, NULL: not given */
 	uint64_t start_ns;
 	pid_t pid;
@@ -82,6 +84,8 @@ static const char *expectation(const struct vt_option *o, char *buf, size_t size
 	switch (o->type) {
 	case VT_OPTION_PATTERN:
 		return "a file name with %p, %e, %n or %%";
+	case VT_OPTION_FILE:
+		return "a file name, or no";
 	case VT_OPTION_SWITCH:
 		return "yes or no";
 	case VT_OPTION_CAPTURE:
@@ -152,14 +156,15 @@ static int parse_options(struct recording *r, int argc, char **argv)
 static bool prepare(struct recording *r)
 {
 	char *why = NULL;
-	const char *output = r->value[VT_OPT_OUTPUT];
+	const char *output = r->value[VT_OPT_OUTPUT], *cache = r->value[VT_OPT_CACHE];
 	if (!check_values(r))
 		return false;
 	if (!vt_record_preflight(r->argv[0], &r->file, &r->executable, &why) ||
 	    !(r->pattern = vt_record_pattern(output ? output : getenv("VMTRAIL_OUTPUT"), &why)) ||
 	    !vt_record_make_room(r->pattern, 0, r->executable, &why) ||
 	    !(r->preload = vt_record_preload(r->executable, &why)) ||
-	    !(r->asan_options = vt_record_asan_options())) {
+	    !(r->asan_options = vt_record_asan_options()) ||
+	    !(r->cache = vt_record_cache(cache ? cache : getenv("VMTRAIL_CACHE")))) {
 		vt_complain("%s", why ? why : "out of memory");
 		free(why);
 		return false;
@@ -191,9 +196,10 @@ static int become_command(const struct recording *r)
 	bool ok = change_variable("LD_PRELOAD", r->preload) &&
 		  change_variable("ASAN_OPTIONS", r->asan_options) &&
 		  setenv("VMTRAIL_ROOT", root, 1) == 0 &&
-		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0;
+		  setenv(vt_option(VT_OPT_OUTPUT)->env, r->pattern, 1) == 0 &&
+		  setenv(vt_option(VT_OPT_CACHE)->env, r->cache, 1) == 0;
 	for (int id = 0; id < VT_OPTION_COUNT; id++)
-		if (id != VT_OPT_OUTPUT && r->value[id])
+		if (id != VT_OPT_OUTPUT && id != VT_OPT_CACHE && r->value[id])
 			ok = ok && setenv(vt_option(id)->env, r->value[id], 1) == 0;
 	char *why;
 	if (!ok)
@@ -352,5 +358,6 @@ int vt_cmd_record(int argc, char **argv)
 	free(r.pattern);
 	free(r.preload);
 	free(r.asan_options);
+	free(r.cache);
 	return result;
 }

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "recorder.h"
+#include "hash.h"
 #include <linux/prctl.h>
 
 /* Append one definition to the journal: body runs from start to body->p. Under the lock. */
@@ -128,4 +128,20 @@ void vt_note(const char *key, const char *value)
 	struct vt_buf b = { body, body + sizeof(body), false };
 	vt_put_str(&b, line, (size_t)(t.p - line));
 	vt_define(VT_DEF_NOTE, &b, body);
+}
+
+/*
+ * The same, unless the trace has it already: of what is done again each time that a library is
+ * loaded. Some may come twice.
+ */
+void vt_note_once(const char *key, const char *value)
+{
+	static uint64_t told[256];
+	uint64_t h = vt.generation;
+	for (const char *p = value; *p; p++)
+		h = vt_mix(h, (uint8_t)*p);
+	uint64_t *slot = &told[h % (sizeof(told) / sizeof(*told))];
+	if (*slot != h)
+		vt_note(key, value);
+	*slot = h;
 }

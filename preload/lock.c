@@ -2,10 +2,10 @@
  * lock.c - the recorder lock, and the stacks of our own.
  *
  * Runs inside the traced process. What needs a lock or much stack is done by a function handed to
- * vt_locked or vt_unwinding: it runs with every signal blocked, so that it cannot be interrupted by
- * a handler that wants the lock too, nor left by siglongjmp, nor cancelled; and on a stack of ours,
- * because the caller's may be a signal's or a fibre's of a few kilobytes. One stack a lock is
- * enough: only its holder runs there. Neither lock is ever held across a system call of the
+ * vt_locked, vt_unwinding or vt_searching: it runs with every signal blocked, so that it cannot be
+ * interrupted by a handler that wants the lock too, nor left by siglongjmp, nor cancelled; and on a
+ * stack of ours, because the caller's may be a signal's or a fibre's of a few kilobytes. One stack
+ * a lock is enough: only its holder runs there. No lock is ever held across a system call of the
  * program. Not recursive; the unwinder's holder does not take the recorder's.
  *
  * SPDX-License-Identifier: MIT
@@ -101,15 +101,26 @@ void vt_unwinding(void (*fn)(void *), void *arg)
 	run_locked(&vt.unwind_lock, fn, arg);
 }
 
-/* Give both locks their stacks. */
+/*
+ * Run fn(arg), which searches code that was just loaded. It may take the recorder lock, whose
+ * holders never want this one.
+ */
+void vt_searching(void (*fn)(void *), void *arg)
+{
+	run_locked(&vt.search_lock, fn, arg);
+}
+
+/* Give all locks their stacks. */
 bool vt_lock_init(void)
 {
 	uint8_t *recorder = vt_arena_alloc(VT_LOCK_STACK),
-		*unwinder = vt_arena_alloc(VT_LOCK_STACK);
-	if (!recorder || !unwinder)
+		*unwinder = vt_arena_alloc(VT_LOCK_STACK),
+		*searcher = vt_arena_alloc(VT_LOCK_STACK);
+	if (!recorder || !unwinder || !searcher)
 		return false;
 	vt.lock.stack_top = recorder + VT_LOCK_STACK;
 	vt.unwind_lock.stack_top = unwinder + VT_LOCK_STACK;
+	vt.search_lock.stack_top = searcher + VT_LOCK_STACK;
 	return true;
 }
 
@@ -117,5 +128,6 @@ bool vt_lock_init(void)
 bool vt_lock_reset(void)
 {
 	atomic_store(&vt.unwind_lock.state, FREE);
+	atomic_store(&vt.search_lock.state, FREE);
 	return atomic_exchange(&vt.lock.state, FREE) == FREE;
 }

@@ -56,6 +56,10 @@ static void read_options(char **envp)
 		vt_text_str(&t, "/" VT_DEFAULT_OUTPUT);
 		*t.p = '\0';
 	}
+	const char *cache = env_value(envp, vt_option(VT_OPT_CACHE)->env);
+	t = (struct vt_text){ o->cache, o->cache + sizeof(o->cache) - 1 };
+	vt_text_str(&t, cache ? cache : "");
+	*t.p = '\0';
 	o->stack_depth = (uint32_t)option(envp, VT_OPT_STACKS);
 	o->children = option(envp, VT_OPT_CHILDREN);
 	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
@@ -215,7 +219,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt_stack_init();
 	if (vt.options.inner) {
 		vt_inner_install();
-		vt_inline_install(vt.options.inline_bytes);
+		vt_inline_install(vt.options.inline_bytes, vt.options.cache);
 	}
 	bool handing = vt.sees_exec && !vt.misses_exec && vt_env_keep(envp);
 	adopt();

@@ -61,12 +61,13 @@ extern __thread struct vt_thread vt_self __attribute__((tls_model("initial-exec"
 /* What the environment asked for; see include/vmtrail/options.h. */
 struct vt_options {
 	char output[4096];
+	char cache[1024]; /* see inline_known.c */
 	uint32_t stack_depth;
 	uint32_t batch; /* slots waiting before a drain is worth the lock */
 	uint64_t snapshot_every;
 	uint32_t ring_slots;
 	uint32_t stop_on;      /* VT_STOP_* bits */
-	uint64_t inline_bytes; /* of text that may be searched for system calls of its own */
+	uint64_t inline_bytes; /* of a text that may be searched for system calls of its own */
 	bool children, smaps, inner, faults;
 };
 
@@ -111,7 +112,7 @@ struct vt_recorder {
 	_Atomic bool sandboxed;       /* a seccomp filter is on: only the calls a mapping needs */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
-	struct vt_lock lock, unwind_lock;
+	struct vt_lock lock, unwind_lock, search_lock;
 	uint64_t fork_mask; /* signal mask to restore where the lock is kept, see vt_lock_keep */
 
 	/* Under the lock. */
@@ -156,6 +157,7 @@ struct vt_recorder {
 	uint64_t stuck;              /* slot that a drain could not pass last time */
 	uint64_t stuck_since;        /* when it was found so, in vt.sync_ns */
 	uint64_t text_lo, text_hi;   /* of this library */
+	struct vt_range loader;      /* text of the dynamic loader */
 	bool sees_fork;              /* the system call that libc's fork makes is redirected */
 	bool sees_exec, misses_exec; /* the calls that execute: some, not all */
 	bool sees_sigaction, misses_sigaction; /* those that set handlers: some, not all */
@@ -167,6 +169,7 @@ void vt_on_stack(void (*fn)(void *), void *arg, void *top);
 void vt_locked(void (*fn)(void *), void *arg);
 void vt_locked_if_free(void (*fn)(void *), void *arg);
 void vt_unwinding(void (*fn)(void *), void *arg);
+void vt_searching(void (*fn)(void *), void *arg);
 void vt_lock_keep(void (*fn)(void *), void *arg);
 void vt_lock_let_go(void);
 bool vt_lock_init(void);
@@ -210,7 +213,7 @@ bool vt_call_may_own(uint64_t index);
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e);
 long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
-long vt_inner(long nr, long a, long b, long c, long d, long e, long f);
+long vt_inner(long nr, long a, long b, long c, long d, long e, long f, uint64_t site_end);
 
 /* loaded.c - which module holds an address, without the loader's lock. */
 struct dl_phdr_info;
@@ -264,6 +267,7 @@ bool vt_define(uint8_t type, const struct vt_buf *body, const uint8_t *start);
 void vt_thread_seen(struct vt_thread *t);
 void vt_thread_made(uint32_t tid, uint64_t tls);
 void vt_note(const char *key, const char *value);
+void vt_note_once(const char *key, const char *value);
 
 /* store.c - the trace file. */
 bool vt_store_init(void);
@@ -361,7 +365,9 @@ void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t
 		  const char *what);
 
 /* inline.c */
-void vt_inline_install(uint64_t bytes);
+void vt_inline_install(uint64_t bytes, const char *cache);
+void vt_inline_mapped(uint64_t at, uint64_t len, int fd, uint64_t offset);
+void vt_inline_unmapped(uint64_t at, uint64_t len);
 
 /* text.c - building small texts without stdio. */
 struct vt_text {

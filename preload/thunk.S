@@ -59,7 +59,7 @@
 	.endm
 
 	.macro hand_over
-	pushq $0
+	pushq 8(%rbp)			/* where the site ends */
 	pushq %r9
 	movq %r8, %r9
 	movq %r10, %r8

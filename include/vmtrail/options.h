@@ -21,6 +21,7 @@ enum vt_option_type {
 	VT_OPTION_SLOTS,   /* decimal, a power of two within the limits */
 	VT_OPTION_SWITCH,  /* "yes" (1) or "no" (0) */
 	VT_OPTION_CAPTURE, /* "all" (VT_CAPTURE_ALL) or "symbols" (VT_CAPTURE_SYMBOLS) */
+	VT_OPTION_FILE,    /* the name of a file, or "no" */
 	VT_OPTION_STOP,    /* findings, with commas between: VT_STOP_* bits; "no" is 0 */
 };
 
@@ -54,9 +55,13 @@ enum { VT_STOP_FIXED_CLOBBER = 1, VT_STOP_FOREIGN_UNMAP = 2, VT_STOP_DOUBLE_UNMA
 	X(STOP_ON, "stop-on", 0, "VMTRAIL_STOP_ON", STOP, 0, 7, 0, "KIND,...",                     \
 	  "SIGTRAP before a call that would be one of these findings of\n"                         \
 	  "reuse: fixed-clobber, foreign-unmap, double-unmap (default no)")                        \
-	X(INLINE, "inline", 0, "VMTRAIL_INLINE", NUMBER, 0, 65536, 4, "MIB",                       \
+	X(INLINE, "inline", 0, "VMTRAIL_INLINE", NUMBER, 0, 4096, 1024, "MIB",                     \
 	  "see calls by system call instructions of the program's and\n"                           \
-	  "its libraries' own, in so much code, or no (default 4)")                                \
+	  "its libraries' own, in code of up to so much each, or no\n"                             \
+	  "(default 1024)")                                                                        \
+	X(CACHE, "cache", 0, "VMTRAIL_CACHE", FILE, 0, 0, 0, "FILE",                               \
+	  "where it is kept which code has been looked through, or no\n"                           \
+	  "(default vmtrail/code in the user's cache directory)")                                  \
 	X(RING, "ring", 0, "VMTRAIL_RING", SLOTS, 256, 65536, 8192, "SLOTS",                       \
 	  "events held in the live part of the trace, a power of two\n"                            \
 	  "from 256 to 65536 (default 8192)")
@@ -161,7 +166,7 @@ static inline bool vt_option_stops(const char *text, uint64_t *value)
 
 /*
  * Read an option's value as text; false when the table does not allow it. *value is left alone for
- * a PATTERN.
+ * a PATTERN or a FILE.
  */
 static inline bool vt_option_value(const struct vt_option *o, const char *text, uint64_t *value)
 {
@@ -169,6 +174,8 @@ static inline bool vt_option_value(const struct vt_option *o, const char *text, 
 	switch (o->type) {
 	case VT_OPTION_PATTERN:
 		return vt_option_pattern(text);
+	case VT_OPTION_FILE:
+		return *text;
 	case VT_OPTION_SWITCH:
 		v = vt_option_equal(text, "yes");
 		if (!v && !vt_option_equal(text, "no"))

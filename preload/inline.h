@@ -1,0 +1,57 @@
+/*
+ * inline.h - what the parts of the search for system call instructions offer each other.
+ *
+ * Runs inside the traced process. inline.c decides which text is searched and when, inline_site.c
+ * reads code, inline_stub.c changes it, inline_known.c remembers what was found in which file.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VMTRAIL_INLINE_H
+#define VMTRAIL_INLINE_H
+
+#include "recorder.h"
+#include <elf.h>
+
+#define VT_MOV_LEN     5
+#define VT_SYSCALL_LEN 2
+#define VT_STRETCH     48 /* bytes between the mov and the system call */
+#define VT_MOST_MOVES  10
+#define VT_MOST_SITES  128 /* of one module */
+
+/* The code of a module. */
+struct vt_code {
+	const char *name;
+	uint64_t base, lo; /* what notes count addresses from; its lowest address */
+	const uint8_t *text, *text_end;
+};
+
+/* A site: at[0] is the mov, at[n - 1] the system call instruction. */
+struct vt_code_site {
+	uint32_t nr;
+	unsigned n;
+	const uint8_t *at[VT_MOST_MOVES + 2];
+};
+
+/* What is found in one module: the system call instructions, as offsets from its text. */
+struct vt_code_sites {
+	unsigned n;
+	uint32_t call[VT_MOST_SITES];
+};
+
+/* inline_site.c */
+bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call);
+bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *m);
+
+/* inline_stub.c */
+const char *vt_stub_redirect(const struct vt_code *m, const struct vt_code_site *s, int mem_fd);
+void vt_stub_forget(uint64_t lo, uint64_t hi);
+
+/* inline_known.c: a text goes by its module's build-id, its place there and its size. */
+#define VT_CODE_KEY 108
+void vt_known_key(char key[VT_CODE_KEY], const uint8_t *notes, size_t n, size_t align,
+		  const Elf64_Phdr *text);
+void vt_known_load(const char *path);
+bool vt_known_find(const char *key, struct vt_code_sites *found);
+void vt_known_add(const char *key, const struct vt_code_sites *found);
+
+#endif

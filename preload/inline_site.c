@@ -1,0 +1,104 @@
+/*
+ * inline_site.c - reading code: which instructions lead to a system call.
+ *
+ * Runs inside the traced process. Nothing is changed here. Decoding begins at a mov of a memory
+ * call's number and must arrive at the system call by moves alone, so it never begins at a guess.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "inline.h"
+
+#define NEAR_JUMP 130         /* how far a branch with 8 bits reaches, and with 32: */
+#define FAR_JUMP  (32u << 10) /* within one function */
+
+/*
+ * Length of an instruction that moves a value to a register other than rax and rsp, from a
+ * register, the instruction itself or memory whose address does not depend on where it is run, or
+ * that pushes a register. 0: it is none.
+ */
+static unsigned move_length(const uint8_t *p)
+{
+	unsigned rex = (*p & 0xf0) == 0x40 ? *p : 0, n = rex != 0;
+	uint8_t op = p[n++];
+	if ((op & 0xf8) == 0xb8) {
+		unsigned to = (op & 7u) | (rex & 1) << 3;
+		return to != 0 && to != 4 ? n + (rex & 8 ? 8 : 4) : 0;
+	}
+	if ((op & 0xf8) == 0x50 || (op & 0xf8) == 0x58) { /* push, pop */
+		unsigned to = (op & 7u) | (rex & 1) << 3;
+		return op < 0x58 || (to != 0 && to != 4) ? n : 0;
+	}
+	bool to_rm = op == 0x89 || op == 0x31 || op == 0xc7;
+	if (!to_rm && op != 0x8b && op != 0x33 && op != 0x63 && op != 0x8d)
+		return 0;
+	uint8_t modrm = p[n++], mod = modrm >> 6, rm = modrm & 7;
+	unsigned to = to_rm ? rm | (rex & 1) << 3 : (modrm >> 3 & 7u) | (rex & 4) << 1;
+	if (to == 0 || to == 4 || (op == 0xc7 && modrm >> 3 & 7))
+		return 0;
+	if (mod == 3)
+		return op == 0x8d ? 0 : n + (op == 0xc7 ? 4 : 0);
+	if (to_rm || op == 0x33 || (mod == 0 && rm == 5))
+		return 0;
+	if (rm == 4 && (p[n++] & 7) == 5 && mod == 0)
+		return n + 4;
+	return n + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
+}
+
+/* Whether the moves that begin at p lead to the system call exactly. */
+static bool read_moves(struct vt_code_site *s, const uint8_t *p, const uint8_t *call)
+{
+	while (p < call && s->n < VT_MOST_MOVES + 1) {
+		unsigned len = move_length(p);
+		if (!len)
+			return false;
+		s->at[s->n++] = p;
+		p += len;
+	}
+	s->at[s->n++] = call;
+	return p == call;
+}
+
+/* The site whose system call instruction is at call, of which nothing lies below text. */
+bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call)
+{
+	for (const uint8_t *p = call - VT_MOV_LEN; p >= text && call - p <= VT_STRETCH; p--) {
+		memcpy(&s->nr, p + 1, sizeof(s->nr));
+		if (*p != 0xb8 || !vt_is_memory_call(s->nr))
+			continue;
+		s->n = 1;
+		s->at[0] = p;
+		if (read_moves(s, p + VT_MOV_LEN, call))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the value stands behind an instruction of the site that is not its first. */
+static bool lands_inside(const struct vt_code_site *s, const uint8_t *target)
+{
+	for (unsigned i = 1; i < s->n; i++)
+		if (s->at[i] == target)
+			return true;
+	return false;
+}
+
+/* Whether some branch may jump to an instruction of the site that is not its first. */
+bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *m)
+{
+	const uint8_t *first = s->at[0], *last = s->at[s->n - 1];
+	const uint8_t *lo = first - m->text > FAR_JUMP ? first - FAR_JUMP : m->text;
+	const uint8_t *hi = m->text_end - last > FAR_JUMP ? last + FAR_JUMP : m->text_end - 5;
+	for (const uint8_t *p = lo; p < hi; p++) {
+		bool near = p + NEAR_JUMP > first && p < last + NEAR_JUMP;
+		if (near && ((*p & 0xf0) == 0x70 || *p == 0xeb || (*p & 0xfc) == 0xe0) &&
+		    lands_inside(s, p + 2 + (int8_t)p[1]))
+			return true;
+		if (*p == 0xe9 || (p > lo && p[-1] == 0x0f && (*p & 0xf0) == 0x80)) {
+			int32_t distance;
+			memcpy(&distance, p + 1, sizeof(distance));
+			if (lands_inside(s, p + 5 + distance))
+				return true;
+		}
+	}
+	return false;
+}

@@ -1,0 +1,128 @@
+"""Libraries that make memory calls by instructions of their own: nothing of them is missed, whenever
+they are loaded, and what searches found is used again.
+
+SPDX-License-Identifier: MIT
+"""
+import platform
+import re
+import shutil
+import unittest
+
+from harness import TraceTest, environment, main, program, run, VMTRAIL
+
+PAGE = 4096
+# Pages that a plugin maps and unmaps: while it is loaded, by its function, while it is unloaded.
+LOAD, CALL, UNLOAD, STEADY = 11, 7, 17, 13
+
+
+def plugin(name):
+    return program(f"inline_{name}.so")
+
+
+@unittest.skipUnless(platform.machine() == "x86_64", "sites are redirected on x86-64 only")
+class Loaded(TraceTest):
+    def count(self, trace):
+        """How often so many pages were mapped, and given back."""
+        made = {}
+        for event in trace.events("--call=mmap,munmap"):
+            # A call that was given up for lack of room stands there again, marked late.
+            if not event["undone"] and (event["call"] == "munmap" or event["args"][3] == 0x22):
+                key = event["call"], event["args"][1] // PAGE
+                made[key] = made.get(key, 0) + 1
+        return made
+
+    def record_plugin(self, name, rounds, threads, *options):
+        for old in self.traces():
+            old.path.unlink()
+        steady = self.dir / "steady.so"
+        shutil.copy(plugin("now"), steady)
+        self.record_and_compare([program("later"), plugin(name), steady, rounds, threads],
+                                *options)
+        return self.only_trace("later")
+
+    def assert_nothing_missed(self, trace, rounds):
+        made = self.count(trace)
+        for pages, times in ((LOAD, rounds + 1), (CALL, rounds), (UNLOAD, rounds + 1)):
+            self.assertEqual([made.get((call, pages)) for call in ("mmap", "munmap")],
+                             [times, times], f"{pages} pages")
+        self.assertEqual(made.get(("mmap", STEADY)), made.get(("munmap", STEADY)))
+        self.assertEqual(self.assert_verified(trace)["unseen"], 0)
+
+    def test_every_layout_of_a_library_while_threads_call_another(self):
+        for name in ("lazy", "now", "norelro", "joined", "large"):
+            with self.subTest(plugin=name):
+                trace = self.record_plugin(name, 20, 4)
+                self.assert_nothing_missed(trace, 20)
+                self.assertRegex(trace.text("report", "--capture"),
+                                 rf"inline_{name}\.so\+0x\w+ mmap: redirected")
+
+    def test_loaded_and_unloaded_a_thousand_times(self):
+        trace = self.record_plugin("lazy", 1000, 0)
+        self.assert_nothing_missed(trace, 1000)
+        # The room of what is gone is used again: a page holds 64 stubs.
+        pieces = [p for p in trace.pieces() if p["perms"] == "r-xp" and not p.get("path")]
+        self.assertLessEqual(sum(p["end"] - p["start"] for p in pieces), 4 * PAGE)
+
+    def test_bound_at_once(self):
+        steady = self.dir / "steady.so"
+        shutil.copy(plugin("now"), steady)
+        self.record_and_compare([program("later"), plugin("lazy"), steady, 20, 2],
+                                env=environment(LD_BIND_NOW="1"))
+        self.assert_nothing_missed(self.only_trace("later"), 20)
+
+    def test_code_that_is_still_to_be_relocated_is_left_alone(self):
+        trace = self.record_plugin("textrel", 3, 0)
+        self.assertIn("inline_textrel.so: left alone: its code is still to be relocated",
+                      trace.text("report", "--capture"))
+        self.assertNotIn(("mmap", CALL), self.count(trace))
+
+    def test_larger_texts_than_allowed_are_told(self):
+        self.assertNotIn(("mmap", CALL),
+                         self.count(self.record_plugin("lazy", 3, 0, "--inline=no")))
+
+    def calls_at_exit(self, cache):
+        """Of a large library that is there from the start: (seen, of how many)."""
+        for old in self.traces():
+            old.path.unlink()
+        done = run([VMTRAIL, "record", f"--cache={cache}", "-o", self.traces_dir, "--", "true"],
+                   env=environment(LD_PRELOAD=plugin("large")))
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        return self.count(self.only_trace("true")).get(("mmap", UNLOAD), 0)
+
+    def test_a_text_is_searched_once(self):
+        cache = self.dir / "code"
+        self.assertEqual(self.calls_at_exit(cache), 1)
+        self.assertEqual(cache.stat().st_mode & 0o777, 0o600)
+        found = cache.read_text()
+        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v1( \w+){2}", l))
+        self.assertEqual(self.calls_at_exit(cache), 1)
+        self.assertEqual(cache.read_text(), found)
+        # It is what the next process goes by ...
+        cache.write_text(re.sub(r" v1 .*", " v1", line) + "\n")
+        self.assertEqual(self.calls_at_exit(cache), 0)
+        # ... but only to know where to look.
+        for wrong in (line + " 0 1 7fffffff ffffffff 123456789abcdef", line * 3, line[:-1] + "g",
+                      "\n" * 70000, "v1 " * 30000, line.replace("v1", "v0"), ""):
+            with self.subTest(cache=wrong[:200]):
+                cache.write_text(wrong + "\n")
+                self.assertEqual(self.calls_at_exit(cache), 1)
+        shifted = [f"{int(word, 16) + 1:x}" for word in line.split()[4:]]
+        cache.write_text(" ".join(line.split()[:4] + shifted) + "\n")
+        self.assertEqual(self.calls_at_exit(cache), 0)
+
+    def test_what_searches_found_is_kept_where_caches_are(self):
+        home = self.dir / "home"
+        home.mkdir()
+        for env, path in (({"HOME": str(home), "XDG_CACHE_HOME": ""}, home / ".cache"),
+                          ({"XDG_CACHE_HOME": str(home / "other")}, home / "other")):
+            done = run([VMTRAIL, "record", "-o", self.traces_dir, "--", "true"],
+                       env=environment(LD_PRELOAD=plugin("large"), **env))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v1 ")
+        done = run([VMTRAIL, "record", "--cache=", "-o", self.traces_dir, "--", "true"])
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, "vmtrail: --cache=: expected a file name, or no\n"))
+
+
+if __name__ == "__main__":
+    main()
