@@ -12,6 +12,7 @@
  */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -82,7 +83,6 @@ static void go_on(long calls)
 int main(int argc, char **argv)
 {
 	long calls = arg_number(argc, argv, 2, 2000);
-	const struct timespec pause = { 0, 20000000 };
 	pthread_t thread;
 
 	mode = argc > 1 ? argv[1] : "unmap";
@@ -90,9 +90,10 @@ int main(int argc, char **argv)
 	target = map_anywhere(PAGES * PAGE);
 	other = map_anywhere(4 * PAGE);
 	int fd = watch();
+	struct pollfd hangs = { .fd = fd, .events = POLLIN };
 	CHECK(!pthread_create(&thread, NULL, hang, NULL));
-	nanosleep(&pause, NULL);
-	CHECK(!back);
+	/* the kernel tells us what it waits for */
+	CHECK(poll(&hangs, 1, -1) == 1 && !back);
 	go_on(calls);
 	CHECK(!back);
 	while (!back && argc < 4)
