@@ -432,7 +432,7 @@ static inline __attribute__((always_inline)) long record(const struct call *call
 			return make(&c);
 	}
 	struct vt_thread *t = vt_me();
-	if (vt_unlikely(!t->tid || t->name_stale))
+	if (vt_unlikely(!vt_is_known(t) || t->name_stale))
 		vt_thread_seen(t);
 	struct vt_pending *p = t->pending;
 	if (vt_unlikely(!p)) {

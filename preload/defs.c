@@ -57,9 +57,29 @@ static uint64_t next_seq(void)
 	return vt.next_seq + atomic_load(&vt.live->ring_head) - atomic_load(&vt.drained);
 }
 
+/*
+ * In another trace than before, which may be a forked child's, the thread is another one, too. Its
+ * record is its own only if nobody has taken it for free meanwhile.
+ */
+static void begin_anew(struct vt_thread *t)
+{
+	uint32_t before = t->tid;
+	t->tid = (uint32_t)vt_sys0(SYS_gettid);
+	t->flags = (uint32_t)vt_sys0(SYS_getpid) == vt.pid ? 0 : VT_EV_SHARED_VM;
+	if (!t->pending || t->pending->tid != before) {
+		t->pending = pending_record(t->tid);
+	} else {
+		t->pending->tid = t->tid;
+		t->pending->pid = (uint32_t)vt_sys0(SYS_getpid);
+	}
+	t->generation = vt.generation;
+}
+
 static void define_thread(void *arg)
 {
 	struct vt_thread *t = arg;
+	if (!vt_is_known(t))
+		begin_anew(t);
 	char name[17] = { 0 };
 	if (!atomic_load_explicit(&vt.sandboxed, memory_order_relaxed))
 		vt_sys2(SYS_prctl, PR_GET_NAME, name);
@@ -70,23 +90,13 @@ static void define_thread(void *arg)
 	vt_put_varint(&b, (uint64_t)t);
 	vt_put_varint(&b, next_seq());
 	vt_define(VT_DEF_THREAD, &b, body);
-	if (!t->pending) {
-		t->pending = pending_record(t->tid);
-	} else {
-		t->pending->tid = t->tid;
-		t->pending->pid = (uint32_t)vt_sys0(SYS_getpid);
-	}
 	vt_stack_home(t);
 }
 
 /* A thread's first event, or the first after its name may have changed. */
 void vt_thread_seen(struct vt_thread *t)
 {
-	if (!t->tid)
-		t->tid = (uint32_t)vt_sys0(SYS_gettid);
 	t->name_stale = false;
-	if ((uint32_t)vt_sys0(SYS_getpid) != vt.pid)
-		t->flags = VT_EV_SHARED_VM;
 	vt_locked(define_thread, t);
 }
 

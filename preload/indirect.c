@@ -166,7 +166,7 @@ static void read_pidfd_outside(void *arg)
 static long pid_from_text(int fd)
 {
 	struct pidfd_text p = { .fd = fd };
-	if (!vt_me()->tid)
+	if (!vt_is_known(vt_me()))
 		vt_thread_seen(vt_me());
 	vt_locked(read_pidfd_outside, &p);
 	return p.pid;

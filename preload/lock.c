@@ -8,12 +8,23 @@
  * a lock is enough: only its holder runs there. No lock is ever held across a system call of the
  * program. Not recursive; the unwinder's holder does not take the recorder's.
  *
+ * A thread cannot end while it holds a lock, but a process can that shares the memory (a vfork
+ * child, clone with CLONE_VM), by SIGKILL. So a lock's word says who holds it, and who has waited
+ * for long looks whether there is such a task.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include <errno.h>
 #include <linux/futex.h>
+#include <sys/uio.h>
 
-enum { FREE, HELD, CONTENDED };
+/* A lock's word: who holds it, by thread id, and whether somebody waits. */
+#define FREE   0u
+#define WAITED FUTEX_WAITERS
+#define HOLDER FUTEX_TID_MASK
+
+#define LOOK_NS 100000000 /* after that long a wait: is there still a holder? */
 
 static uint64_t block_signals(void)
 {
@@ -27,19 +38,68 @@ static void restore_signals(uint64_t old)
 	vt_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, sizeof(old));
 }
 
-static void take(struct vt_lock *l)
+/* What a task sees at the place of our pid; -errno when it cannot be asked. */
+static long guard_seen_by(uint32_t tid)
 {
-	uint32_t expected = FREE;
-	if (!atomic_compare_exchange_strong(&l->state, &expected, HELD)) {
-		while (atomic_exchange(&l->state, CONTENDED) != FREE)
-			vt_sys4(SYS_futex, &l->state, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, CONTENDED,
-				0);
+	uint64_t guard = 0;
+	struct iovec to = { &guard, sizeof(guard) }, from = { vt.fork_guard, sizeof(guard) };
+	long ret = vt_sys6(SYS_process_vm_readv, tid, (long)&to, 1, (long)&from, 1, 0);
+	return ret == sizeof(guard) ? (long)guard : vt_is_error(ret) ? ret : -EFAULT;
+}
+
+/*
+ * Whether no task of that number runs in this memory any more. One that does can always be asked
+ * what it sees; one that has ended, reaped or not, has no memory, and another process that got its
+ * number has other memory. Where nobody may be asked, one that is not reaped counts as running.
+ */
+static bool is_gone(uint32_t tid)
+{
+	if (vt.foreign_pids)
+		return false;
+	if (!atomic_load(&vt.sandboxed) &&
+	    guard_seen_by((uint32_t)vt_sys0(SYS_gettid)) == (long)vt.pid)
+		return guard_seen_by(tid) != (long)vt.pid;
+	return vt_sys3(SYS_tgkill, vt.pid, tid, 0) == -ESRCH &&
+	       vt_sys3(SYS_tgkill, tid, tid, 0) == -ESRCH;
+}
+
+/* True: the lock was a dead task's, in the middle of whatever it did. */
+static bool take(struct vt_lock *l)
+{
+	const struct timespec look = { 0, LOOK_NS };
+	uint32_t me = (uint32_t)vt_sys0(SYS_gettid), word = FREE;
+	if (vt_likely(atomic_compare_exchange_strong(&l->state, &word, me)))
+		return false;
+	for (;;) {
+		if (word == FREE) {
+			/* others may wait beside us */
+			if (atomic_compare_exchange_strong(&l->state, &word, me | WAITED))
+				return false;
+			continue;
+		}
+		if (!(word & WAITED) &&
+		    !atomic_compare_exchange_strong(&l->state, &word, word | WAITED))
+			continue;
+		word |= WAITED;
+		long ret = vt_sys4(SYS_futex, &l->state, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, word,
+				   (long)&look);
+		if (ret == -ETIMEDOUT && is_gone(word & HOLDER) &&
+		    atomic_compare_exchange_strong(&l->state, &word, me | WAITED))
+			return true;
+		word = atomic_load(&l->state);
 	}
+}
+
+/* Take the recorder lock; what its last holder has left torn is not used. */
+static void take_recorder(void)
+{
+	if (vt_unlikely(take(&vt.lock)))
+		vt_on_stack(vt_start_over, NULL, vt.lock.stack_top);
 }
 
 static void give(struct vt_lock *l)
 {
-	if (atomic_exchange(&l->state, FREE) == CONTENDED)
+	if (atomic_exchange(&l->state, FREE) & WAITED)
 		vt_sys3(SYS_futex, &l->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
@@ -49,18 +109,13 @@ static void run(struct vt_lock *l, void (*fn)(void *), void *arg)
 	give(l);
 }
 
-static void run_locked(struct vt_lock *l, void (*fn)(void *), void *arg)
-{
-	uint64_t mask = block_signals();
-	take(l);
-	run(l, fn, arg);
-	restore_signals(mask);
-}
-
 /* Run fn(arg) under the recorder lock. */
 void vt_locked(void (*fn)(void *), void *arg)
 {
-	run_locked(&vt.lock, fn, arg);
+	uint64_t mask = block_signals();
+	take_recorder();
+	run(&vt.lock, fn, arg);
+	restore_signals(mask);
 }
 
 /* The same, but only if nobody holds the lock. */
@@ -70,7 +125,8 @@ void vt_locked_if_free(void (*fn)(void *), void *arg)
 		return;
 	uint64_t mask = block_signals();
 	uint32_t expected = FREE;
-	if (atomic_compare_exchange_strong(&vt.lock.state, &expected, HELD))
+	if (atomic_compare_exchange_strong(&vt.lock.state, &expected,
+					   (uint32_t)vt_sys0(SYS_gettid)))
 		run(&vt.lock, fn, arg);
 	restore_signals(mask);
 }
@@ -83,7 +139,7 @@ void vt_locked_if_free(void (*fn)(void *), void *arg)
 void vt_lock_keep(void (*fn)(void *), void *arg)
 {
 	uint64_t mask = block_signals();
-	take(&vt.lock);
+	take_recorder();
 	vt.fork_mask = mask;
 	vt_on_stack(fn, arg, vt.lock.stack_top);
 }
@@ -92,6 +148,21 @@ void vt_lock_let_go(void)
 {
 	uint64_t mask = vt.fork_mask;
 	give(&vt.lock);
+	restore_signals(mask);
+}
+
+/* Whether the calling task holds the recorder lock. */
+bool vt_lock_is_mine(uint32_t tid)
+{
+	return (atomic_load_explicit(&vt.lock.state, memory_order_relaxed) & HOLDER) == tid;
+}
+
+/* Under one of the other locks, whose holders leave nothing torn. */
+static void run_locked(struct vt_lock *l, void (*fn)(void *), void *arg)
+{
+	uint64_t mask = block_signals();
+	take(l);
+	run(l, fn, arg);
 	restore_signals(mask);
 }
 

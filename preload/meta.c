@@ -265,7 +265,7 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq)
 	c->bottomup =
 	    (persona & ADDR_COMPAT_LAYOUT) || c->rlimit_stack == RLIM_INFINITY || legacy[0] == '1';
 	text("layout", c->bottomup ? "bottomup" : "topdown", c->bottomup ? 8 : 7);
-	if (!parent_seq)
+	if (!c->mmap_base)
 		c->mmap_base = find_mmap_base(c->bottomup, loader_start);
 	address("mmap_base", c->mmap_base);
 	c->stack_guard_gap = 256 * VT_PAGE_SIZE;

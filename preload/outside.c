@@ -29,6 +29,7 @@ long vt_clone_task(long flags, void *stack_top, _Atomic uint32_t *tid, void (*bo
 static void body(void *arg)
 {
 	struct job *j = arg;
+	atomic_store(&vt.helper, (uint32_t)vt_sys0(SYS_gettid));
 	/* Leave the shared table for an empty one; before Linux 5.9 for a copy. */
 	if (vt_sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||
 	    vt_sys1(SYS_unshare, CLONE_FILES) == 0)
@@ -44,6 +45,7 @@ bool vt_outside(void (*fn)(void *), void *arg)
 		return true;
 	}
 	struct job j = { fn, arg, 1 };
+	vt.helper_for = vt_me();
 	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 		     CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
 	long tid = vt_clone_task(flags, vt.helper_stack + VT_HELPER_STACK, &j.tid, body, &j);
@@ -51,6 +53,7 @@ bool vt_outside(void (*fn)(void *), void *arg)
 		return false;
 	while (atomic_load(&j.tid))
 		vt_sys4(SYS_futex, &j.tid, FUTEX_WAIT, 1, 0);
+	atomic_store(&vt.helper, 0);
 	return true;
 }
 

@@ -206,11 +206,10 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt.single = true;
 	vt.generation = 1;
 	vt.next_seq = 1;
-	vt_self.tid = 0;
 	loader_start = auxv_value(envp, AT_BASE);
 	start_clock();
 	dl_iterate_phdr(find_own_text, (void *)start);
-	if (!allocate() || !guard_fork() || !new_model() || !vt_store_open()) {
+	if (!allocate() || !guard_fork() || !new_model() || !vt_store_open(false)) {
 		give_up();
 		return;
 	}
@@ -260,35 +259,35 @@ static void write_keyframe(void)
 	vt_store_frame(VT_FRAME_KEYFRAME, vt.raw, (size_t)(b.p - vt.raw), vt.next_seq, 0);
 }
 
-/*
- * Forget what the fork may have caught in the middle of a change, and what belongs to threads that
- * the child does not have.
- */
-static void drop_inheritance(bool whole)
+/* Forget what belongs to threads that the child does not have. */
+static void drop_threads(void)
 {
 	vt_task_reset();
 	for (struct vt_pending *p = vt.threads; p; p = p->next) {
-		p->spare[0] = p->spare[1] = 0;
 		if (p == vt_self.pending)
 			continue;
 		p->kind = VT_KIND_COUNT;
 		p->frame = NULL;
 		p->tid = 0;
 	}
-	if (whole)
-		return;
+}
+
+/* Forget all tables: somebody was in the middle of changing them, and does not go on. */
+static bool forget_tables(void)
+{
 	vt.arena = vt.arena_end = NULL;
 	vt_stack_forget();
 	vt_files_forget();
-	new_model();
+	return new_model() && vt_store_init();
 }
 
-static void start_in_child(void *whole)
+/* Another trace begins, of which nothing is written yet. */
+static void forget_trace(void)
 {
-	vt.single = true;
 	vt.generation++;
 	vt.n_own = 0;
-	drop_inheritance(*(bool *)whole);
+	for (struct vt_pending *p = vt.threads; p; p = p->next)
+		p->spare[0] = p->spare[1] = 0;
 	start_clock();
 	atomic_store(&vt.full, false);
 	vt.snapshots = 0;
@@ -297,8 +296,16 @@ static void start_in_child(void *whole)
 	vt.heal_not_before = 0;
 	vt_order_init(&vt.order, vt.order.recent, vt.order.cap);
 	atomic_store(&vt.own_calls, 0);
+}
+
+static void start_in_child(void *whole)
+{
+	vt.single = true;
+	forget_trace();
+	drop_threads();
 	uint64_t parent_seq = vt.next_seq - 1;
-	if (!guard_fork() || !vt_store_open()) {
+	/* the region first: its place must not be taken by memory for the tables */
+	if (!guard_fork() || !vt_store_open(true) || (!*(bool *)whole && !forget_tables())) {
 		give_up();
 		return;
 	}
@@ -313,6 +320,44 @@ static void start_in_child(void *whole)
 	if (!vt_store_publish())
 		give_up();
 	vt.single = false;
+}
+
+static void start_again(void *unused)
+{
+	(void)unused;
+	vt.single = true;
+	forget_trace();
+	vt.next_seq = 1;
+	if (!forget_tables() || !vt_store_open(false)) {
+		give_up();
+		return;
+	}
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	adopt();
+	vt_meta_write(loader_start, 0);
+	vt_note("shared", "a task that shared this memory died while it wrote the trace before");
+	begin_recording(VT_SNAPSHOT_START);
+	vt_modules_define();
+	if (!vt_store_publish())
+		give_up();
+	vt.single = false;
+}
+
+/*
+ * A task that shared our memory has died under the lock: what it was changing is torn, and stays as
+ * it is. The trace ends as a killed process's does, and another one begins with the kernel's view.
+ * Under the lock. Who has its slot still writes to the old region.
+ */
+void vt_start_over(void *unused)
+{
+	const struct timespec pause = { 0, 20000000 };
+	(void)unused;
+	if (!atomic_exchange(&vt.on, false))
+		return;
+	vt_sys2(SYS_nanosleep, &pause, 0);
+	if (!atomic_load(&vt.sandboxed))
+		vt_outside(start_again, NULL);
+	atomic_store(&vt.full, !atomic_load(&vt.on));
 }
 
 static void refuse_child(void)
@@ -333,7 +378,7 @@ void vt_after_fork(void)
 	atomic_store(&vt.on, false);
 	bool whole = vt_lock_reset();
 	vt.pid = (uint32_t)vt_sys0(SYS_getpid);
-	vt_self.tid = 0;
+	vt_self.generation = 0;
 	/* In a sandbox no file can be opened; to try might end the process. */
 	if (vt.options.children && !atomic_load(&vt.sandboxed))
 		vt_locked(start_in_child, &whole);
@@ -415,7 +460,7 @@ void vt_before_exit(long status)
 		vt_after_fork();
 	if (!atomic_load(&vt.on) || !vt_is_mine())
 		return;
-	if (!vt_self.tid)
+	if (!vt_is_known(&vt_self))
 		vt_thread_seen(&vt_self);
 	/* A call of this thread that is still pending will not come back from here on. */
 	vt_call_abandon();

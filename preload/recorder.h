@@ -52,6 +52,7 @@ struct vt_thread {
 	uint8_t borrowed;     /* other tasks may run on this thread pointer, see task.c */
 	struct vt_range home; /* the stack that is the thread's for life; empty: not known */
 	uint8_t home_tries;   /* how often it was sought */
+	uint32_t generation;  /* of the trace that knows the thread */
 	char *exec_block;     /* memory for the next exec, see env.c */
 	size_t exec_size;
 	struct vt_pending *pending; /* in the arena, so that others may look at it; NULL: no room */
@@ -90,7 +91,7 @@ struct vt_cache_slot {
 
 /* A lock and the stack that its holder runs on; see lock.c. */
 struct vt_lock {
-	_Atomic uint32_t state;
+	_Atomic uint32_t state; /* who holds it, see lock.c */
 	void *stack_top;
 };
 #define VT_LOCK_STACK (64u << 10)
@@ -110,6 +111,7 @@ struct vt_recorder {
 	_Atomic uint64_t drained;     /* slots below this index are in the model and the chunk */
 	_Atomic uint64_t drain_after; /* no drain is worth the lock before this index is taken */
 	_Atomic bool sandboxed;       /* a seccomp filter is on: only the calls a mapping needs */
+	uint32_t generation;          /* of the trace: how many this memory has seen */
 	struct vt_cache_slot *stack_cache, *file_cache;
 
 	struct vt_lock lock, unwind_lock, search_lock;
@@ -147,11 +149,14 @@ struct vt_recorder {
 	    *thread_hand;                      /* all pending records; where the next is sought */
 	struct vt_borrower *_Atomic borrowers; /* tasks that share memory and thread pointer */
 	struct vt_stack_entry *stacks;         /* uthash */
-	uint32_t n_stacks, generation;
+	uint32_t n_stacks;
 	struct vt_file_entry *files; /* uthash by id and by identity */
 	uint32_t n_files;
 	uint8_t *arena, *arena_end;
 	uint8_t *helper_stack;
+	_Atomic uint32_t helper; /* the task of outside.c, by its tid, and whom it works for */
+	struct vt_thread *helper_for;
+	bool foreign_pids;               /* tasks of another pid namespace may share the memory */
 	struct vt_range own[VT_MAX_OWN]; /* mappings of the recorder at the start */
 	uint32_t n_own;
 	uint64_t stuck;              /* slot that a drain could not pass last time */
@@ -174,6 +179,7 @@ void vt_lock_keep(void (*fn)(void *), void *arg);
 void vt_lock_let_go(void);
 bool vt_lock_init(void);
 bool vt_lock_reset(void);
+bool vt_lock_is_mine(uint32_t tid);
 
 /* arena.c - zeroed memory that is never given back; NULL when the kernel refuses. */
 void *vt_arena_alloc(size_t bytes);
@@ -271,7 +277,7 @@ void vt_note_once(const char *key, const char *value);
 
 /* store.c - the trace file. */
 bool vt_store_init(void);
-bool vt_store_open(void);
+bool vt_store_open(bool in_child);
 bool vt_store_publish(void);
 bool vt_store_ring(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
@@ -320,6 +326,7 @@ void vt_meta_write(uint64_t loader_start, uint64_t parent_seq);
 
 /* process.c - start, fork, exec, exit. */
 void vt_after_fork(void);
+void vt_start_over(void *unused);
 void vt_before_exit(long status);
 void vt_end(const char *reason, long status);
 bool vt_is_mine(void);
@@ -347,6 +354,12 @@ void vt_task_end(uint8_t how, long nr, long a0, long ret);
 void vt_task_reset(void);
 void vt_task_note_survivors(void);
 void vt_fork_prepare(void);
+
+/* Whether the trace knows the thread by its present number. */
+static inline bool vt_is_known(const struct vt_thread *t)
+{
+	return t->generation == vt.generation;
+}
 
 /* The calling task's record. */
 static inline struct vt_thread *vt_me(void)

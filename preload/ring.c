@@ -124,7 +124,7 @@ void vt_push_with(uint8_t kind, uint8_t flags, const uint64_t *a, long ret, uint
 		return;
 	struct vt_thread *t = vt_me();
 	int saved = errno;
-	if (!t->tid)
+	if (!vt_is_known(t))
 		vt_thread_seen(t);
 	errno = saved;
 	struct vt_slot *s = claim(&index);

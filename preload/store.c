@@ -112,7 +112,7 @@ static long name_file(long fd)
 	char link[PATH_MAX], self[40];
 	const char *exe = executable(link, sizeof(link));
 	struct vt_text t = { self, self + sizeof(self) - 1 };
-	vt_text_str(&t, "/proc/self/fd/");
+	vt_text_str(&t, "/proc/thread-self/fd/");
 	vt_text_u64(&t, (uint64_t)fd);
 	*t.p = '\0';
 	long ret = -EEXIST;
@@ -236,7 +236,7 @@ static void write_header(uint64_t live_off, uint64_t live_size, uint32_t slots)
 	atomic_store(&h->frames_end, VT_HEADER_SIZE);
 }
 
-static bool map_file(int fd)
+static bool map_file(int fd, bool in_child)
 {
 	uint32_t slots = vt.options.ring_slots;
 	uint64_t live_size, live_off = 0;
@@ -255,12 +255,15 @@ static bool map_file(int fd)
 	if (vt.window_size > live_off - VT_HEADER_SIZE)
 		vt.window_size = (live_off - VT_HEADER_SIZE) & ~4095ull;
 	/* A forked child puts its region where its parent's was: see README.md, fork. */
-	vt.header = map(NULL, VT_HEADER_SIZE, fd, 0);
-	vt.live = map(vt.live, live_size, fd, live_off);
-	vt.window = map(NULL, vt.window_size, fd, VT_HEADER_SIZE);
-	if (!vt.header || !vt.live || !vt.window || !allocate(vt.header, VT_HEADER_SIZE) ||
-	    !allocate(vt.live, VT_LIVE_HEAD))
+	void *header = map(NULL, VT_HEADER_SIZE, fd, 0);
+	void *live = map(in_child ? vt.live : NULL, live_size, fd, live_off);
+	void *window = map(NULL, vt.window_size, fd, VT_HEADER_SIZE);
+	if (!header || !live || !window || !allocate(header, VT_HEADER_SIZE) ||
+	    !allocate(live, VT_LIVE_HEAD))
 		return false;
+	vt.header = header;
+	vt.live = live;
+	vt.window = window;
 	vt.journal = (uint8_t *)vt.live + VT_LIVE_HEAD;
 	vt.ring = (struct vt_slot *)(vt.journal + vt.journal_size);
 	vt.ring_mask = slots - 1;
@@ -283,10 +286,11 @@ static bool map_file(int fd)
 }
 
 /*
- * Create and map this process's trace. While the process has one thread. The file gets its name
+ * Create and map this process's trace. in_child: where its parent's was. Without a descriptor of
+ * the program's: while the process has one thread, or in outside.c's task. The file gets its name
  * only when it can be read, by vt_store_publish; where the file system cannot do that, at once.
  */
-bool vt_store_open(void)
+bool vt_store_open(bool in_child)
 {
 	long fd = nameless();
 	vt.nameless = fd >= 0;
@@ -294,7 +298,7 @@ bool vt_store_open(void)
 		fd = name_file(-1);
 	if (fd < 0)
 		return false;
-	if (map_file((int)fd)) {
+	if (map_file((int)fd, in_child)) {
 		vt.fd = (int)fd;
 		return true;
 	}

@@ -66,8 +66,17 @@ struct vt_thread *vt_borrower(void)
 	uint32_t tid = (uint32_t)vt_sys0(SYS_gettid);
 	if (tid == vt_self.tid)
 		return &vt_self;
+	if (tid == atomic_load_explicit(&vt.helper, memory_order_relaxed))
+		return vt.helper_for;
 	struct vt_borrower *b = find(tid);
-	if (!b)
+	/* the number may have been another task's, whose record is another one's by now */
+	if (b && b->thread.pending && b->thread.pending->tid != tid) {
+		b->thread.pending = NULL;
+		b->thread.generation = 0;
+	}
+	if (!b && vt_lock_is_mine(tid))
+		add(&b);
+	else if (!b)
 		vt_locked(add, &b);
 	return b ? &b->thread : &vt_self;
 }
@@ -120,9 +129,11 @@ void vt_task_begin(uint8_t how, long nr, long a0)
 	uint64_t flags = flags_of(how, nr, a0);
 	if ((flags & CLONE_THREAD) || !atomic_load(&vt.on))
 		return;
-	if (!vt_self.tid)
+	if (!vt_is_known(&vt_self))
 		vt_thread_seen(&vt_self);
 	vt_drain_for_room();
+	if ((flags & CLONE_VM) && (flags & CLONE_NEWPID))
+		vt.foreign_pids = true;
 	if (borrows(flags)) {
 		if (flags & CLONE_VFORK)
 			vt_self.borrowed++;
@@ -189,7 +200,7 @@ static void finish_borrower(uint32_t tid)
 {
 	struct vt_borrower *b = find(tid);
 	struct vt_pending *p = b ? b->thread.pending : NULL;
-	if (p && p->frame)
+	if (p && p->frame && p->tid == tid)
 		vt_call_left(p);
 }
 

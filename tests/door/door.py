@@ -31,6 +31,8 @@ STRESS = e2e("stress", "Stress", TEST_ROUNDS="8", TEST_SEED="1")
 REUSE = e2e("stress", "Reuse")
 STUCK = e2e("stress", "Stuck")
 STEPS = e2e("kill", "Steps")
+KILLED = e2e("processes", "Processes."
+             "test_child_that_is_killed_while_it_writes_the_trace_holds_nobody_up")
 
 # name, sentence of the argument, file, what stands there, what instead, the test that must fail
 ROWS = [
@@ -94,8 +96,20 @@ ROWS = [
 		return;
 	uint64_t mask = block_signals();
 	uint32_t expected = FREE;
-	if (atomic_compare_exchange_strong(&vt.lock.state, &expected, HELD))
-""", "	uint64_t mask = block_signals();\n	atomic_store(&vt.lock.state, HELD);\n", STRESS),
+	if (atomic_compare_exchange_strong(&vt.lock.state, &expected,
+					   (uint32_t)vt_sys0(SYS_gettid)))
+""", "	uint64_t mask = block_signals();\n	atomic_store(&vt.lock.state, 1);\n", STRESS),
+    ("helper-a-stranger", "The task that reads for the lock's holder is to everything its holder.",
+     "preload/task.c", "	if (tid == atomic_load_explicit(&vt.helper, memory_order_relaxed))\n",
+     "	if (0)\n", e2e("processes", "Processes.test_snapshots_of_memory_that_two_tasks_share")),
+    ("holder-gone", "A task that dies under the lock holds nobody up.",
+     "preload/lock.c", "ret == -ETIMEDOUT && is_gone(word & HOLDER) &&", "0 && is_gone(word) &&",
+     KILLED),
+    ("holder-not-reaped", "One that has ended has no memory, reaped or not.",
+     "preload/lock.c", "	if (!atomic_load(&vt.sandboxed) &&\n	    guard_seen_by(",
+     "	if (0 && guard_seen_by(", KILLED),
+    ("torn-by-the-dead", "Nothing that it left torn is believed.",
+     "preload/lock.c", "	if (vt_unlikely(take(&vt.lock)))\n", "	if (take(&vt.lock) && 0)\n", KILLED),
     ("fork-guard", "A page with MADV_WIPEONFORK reads 0 in a new child.",
      "preload/process.c", "		if (vt_sys3(SYS_madvise, p, VT_PAGE_SIZE, MADV_WIPEONFORK))\n			return false;\n",
      "", e2e("processes", "Processes.test_fork", "Processes.test_forks_by_system_calls_that_nobody_sees")),

@@ -16,8 +16,8 @@ class Processes(TraceTest):
         return [e["args"][1] // PAGE for e in trace.events()
                 if e["call"] == "mmap" and not e["own"] and not e["inner"]]
 
-    def record_forker(self, mode, traces, *options, arguments=()):
-        self.record_and_compare([program("forker"), mode, *arguments], *options)
+    def record_forker(self, mode, traces, *options, arguments=(), **kwargs):
+        self.record_and_compare([program("forker"), mode, *arguments], *options, **kwargs)
         found = self.traces()
         self.assertEqual(len(found), traces, f"{found}")
         for trace in found:
@@ -121,6 +121,27 @@ class Processes(TraceTest):
                     ours = self.own_calls(trace, 13)
                     self.assertEqual(len(ours), 1000)
                     self.assertFalse(any(e["shared_vm"] or e["undone"] for e in ours))
+
+    def test_snapshots_of_memory_that_two_tasks_share(self):
+        self.record_forker("shared", 1, "--snapshot-every=5", "--smaps=yes", timeout=30)
+
+    def test_child_that_is_killed_while_it_writes_the_trace_holds_nobody_up(self):
+        plain = run([program("forker"), "killed", 8])
+        recorded = self.record([program("forker"), "killed", 8],
+                               "--snapshot-every=3", "--smaps=yes", timeout=30)
+        self.assert_same(plain, recorded)
+        found = self.traces()
+        again = [t for t in found if "died while it wrote" in t.text("report", "--capture")]
+        self.assertGreater(len(again), 0)
+        self.assertEqual(len(found), len(again) + 1)
+        for trace in found:
+            self.assert_verified(trace, least_snapshots=1)
+        self.assertEqual(sum(12 in self.pages_mapped(trace) for trace in found), 1)
+
+    def test_children_killed_wherever_they_are(self):
+        self.record_and_compare([program("forker"), "killed", 40])
+        for trace in self.traces():
+            self.assert_verified(trace, least_snapshots=1)
 
     def test_task_that_outlives_the_process_whose_memory_it_shares(self):
         self.record_forker("survive", 1)

@@ -5,6 +5,7 @@
  *   forker shared    a clone with CLONE_VM that is no thread, while its parent maps and unmaps
  *   forker outlive   such a clone whose making thread ends before it maps
  *   forker survive   the same, and it maps on after the process has ended
+ *   forker killed N  N times a vfork child that calls all the time and is killed after a moment
  *   forker handler   fork by a system call of its own, in a handler that interrupts a mapping call
  *   forker threads   forks while other threads map, the last way round the C library
  *   forker empty     exec with an empty environment, after one that fails
@@ -260,6 +261,39 @@ static void end_before_child(void)
 		;
 }
 
+/* Killed after that time, while it may be anywhere, its parent being held in vfork. */
+__attribute__((noinline)) static pid_t vfork_for(long ns)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
+	const struct itimerspec once = { .it_value = { 0, ns } };
+	int timer;
+	pid_t pid = vfork();
+
+	if (pid)
+		return pid;
+	if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) ||
+	    syscall(SYS_timer_settime, timer, 0, &once, NULL))
+		_exit(1);
+	for (;;) {
+		char *p = mmap(NULL, 21 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED || munmap(p, 21 * PAGE))
+			_exit(1);
+	}
+}
+
+static void kill_children(long n)
+{
+	int status;
+
+	for (long i = 0; i < n; i++) {
+		pid_t pid = vfork_for(300000 + i * 377000 % 5000000);
+		CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		for (int j = 0; j < 50; j++)
+			CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	}
+}
+
 static volatile sig_atomic_t handled;
 
 static void fork_in_handler(int sig)
@@ -433,6 +467,8 @@ int main(int argc, char **argv, char **envp)
 		outlive();
 	else if (!strcmp(mode, "survive"))
 		end_before_child();
+	else if (!strcmp(mode, "killed"))
+		kill_children(arg_number(argc, argv, 2, 10));
 	else if (!strcmp(mode, "handler"))
 		fork_from_handler();
 	else if (!strcmp(mode, "threads"))
