@@ -96,7 +96,8 @@ static bool read_header(struct vt_trace *t, char **error)
 			break;
 		usleep(1000);
 	}
-	if (!expect(t, error, AT(version), "format version", VT_FORMAT_VERSION, h->version) ||
+	if ((h->version != 1 &&
+	     !expect(t, error, AT(version), "format version", VT_FORMAT_VERSION, h->version)) ||
 	    !expect(t, error, AT(header_size), "header size", VT_HEADER_SIZE, h->header_size))
 		return false;
 	if (crc != h->crc)
@@ -227,6 +228,7 @@ static bool index_frame(struct vt_trace *t, struct vt_frame_ref *ref, struct ope
 	switch (ref->head.type) {
 	case VT_FRAME_META:
 		return index_text(t, ref, &t->meta);
+	case VT_FRAME_EVENTS_1:
 	case VT_FRAME_EVENTS:
 		return index_events(t, ref);
 	case VT_FRAME_SNAPSHOT:
@@ -389,6 +391,7 @@ void vt_trace_close(struct vt_trace *t)
 	free(r->journal);
 	free(r->stored.p);
 	free(r->chunk_raw.p);
+	free(r->chunk_new.p);
 	free(r->mark_raw.p);
 	free(r->extents);
 	free(r);

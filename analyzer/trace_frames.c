@@ -110,7 +110,7 @@ bool vt_frame_load(struct vt_trace *t, struct vt_frame_ref *ref, uint64_t number
 				 (unsigned long long)found.number);
 		return false;
 	}
-	if (found.type < VT_FRAME_META || found.type > VT_FRAME_END) {
+	if (found.type < VT_FRAME_META || found.type >= VT_FRAME_TYPES) {
 		vt_frame_damaged(t, ref, "unknown type %u", found.type);
 		return false;
 	}

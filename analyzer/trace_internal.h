@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "trace.h"
 #include <uthash.h>
+#include <vmtrail/chunk.h>
 #include <zstd.h>
 
 /* Where a frame stands. */
@@ -97,7 +98,7 @@ struct vt_reader {
 	size_t next_frame, next_mark, next_live;
 	uint64_t mark_seq; /* marks[next_mark].before_seq, UINT64_MAX at their end */
 	struct vt_chunk chunk;
-	struct vt_scratch chunk_raw, mark_raw;
+	struct vt_scratch chunk_raw, chunk_new, mark_raw;
 	size_t chunk_frame; /* where the chunk came from */
 	bool stopped;       /* by damage */
 	struct vt_snapshot snapshot;
@@ -160,6 +161,14 @@ uint32_t vt_defs_file_id(struct vt_trace *t, uint64_t dev, uint64_t ino, const c
 uint16_t vt_defs_name_of_area(const struct vt_trace *t, const char *path);
 
 void vt_defs_free(struct vt_trace *t);
+
+/* trace_old.c */
+
+/*
+ * Turn the chunk of events of version 1 that in holds into one of today's: chunk, which lies in
+ * out. False: it makes no sense.
+ */
+bool vt_chunk_upgrade(struct vt_buf *in, struct vt_scratch *out, struct vt_buf *chunk);
 
 /* trace_live.c */
 

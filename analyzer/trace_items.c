@@ -22,7 +22,7 @@ void vt_trace_rewind(struct vt_trace *t)
 	struct vt_reader *r = vt_reader_of(t);
 
 	r->next_frame = r->next_live = 0;
-	r->chunk = (struct vt_chunk){ 0 };
+	r->chunk.n_events = r->chunk.done = 0;
 	r->stopped = false;
 	set_mark(r, 0);
 }
@@ -169,12 +169,17 @@ static enum vt_item_type next_mark(struct vt_trace *t, struct vt_item *item)
 	return next_keyframe(t, m, item);
 }
 
+static bool has_events(const struct vt_frame_ref *ref)
+{
+	return ref->head.type == VT_FRAME_EVENTS || ref->head.type == VT_FRAME_EVENTS_1;
+}
+
 /* Unpack the next EVENTS frame. 1: there is one, 0: there are no more, -1: damage. */
 static int next_chunk(struct vt_trace *t)
 {
 	struct vt_reader *r = vt_reader_of(t);
 
-	while (r->next_frame < r->n_frames && r->frames[r->next_frame].head.type != VT_FRAME_EVENTS)
+	while (r->next_frame < r->n_frames && !has_events(&r->frames[r->next_frame]))
 		r->next_frame++;
 	if (r->next_frame == r->n_frames)
 		return 0;
@@ -185,7 +190,9 @@ static int next_chunk(struct vt_trace *t)
 	uint32_t len = ref->head.raw_len;
 	size_t span = vt_defs_span(r->chunk_raw.p, len);
 	struct vt_buf b = { r->chunk_raw.p + span, r->chunk_raw.p + len, false };
-	if (!vt_chunk_open(&r->chunk, &b) || b.p != b.end) {
+	bool old = ref->head.type == VT_FRAME_EVENTS_1;
+	if ((old && !vt_chunk_upgrade(&b, &r->chunk_new, &b)) || !vt_chunk_open(&r->chunk, &b) ||
+	    b.p != b.end) {
 		vt_frame_damaged(t, ref, "its columns make no sense");
 		return -1;
 	}

@@ -33,7 +33,7 @@ void vt_writer_init(struct vt_writer *w, int fd, uint64_t at, uint64_t number, u
 		vt_out_of_memory();
 	ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, level);
 	ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
-	vt_chunk_begin(&w->chunk, w->chunk_mem, CHUNK_BYTES, first_seq);
+	vt_chunk_begin(&w->chunk, w->chunk_mem, CHUNK_BYTES, first_seq, VT_TIME_EXACT);
 }
 
 void vt_writer_fini(struct vt_writer *w)
@@ -141,5 +141,5 @@ void vt_writer_flush(struct vt_writer *w)
 	vt_writer_frame(w, VT_FRAME_EVENTS, w->raw, (size_t)(out.p - w->raw), w->chunk.first_seq,
 			(uint32_t)w->chunk.n_events);
 	w->n_defs = 0;
-	vt_chunk_begin(&w->chunk, w->chunk_mem, CHUNK_BYTES, w->next_seq);
+	vt_chunk_begin(&w->chunk, w->chunk_mem, CHUNK_BYTES, w->next_seq, VT_TIME_EXACT);
 }

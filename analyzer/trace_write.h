@@ -9,7 +9,7 @@
 #ifndef VMTRAIL_ANALYZER_TRACE_WRITE_H
 #define VMTRAIL_ANALYZER_TRACE_WRITE_H
 
-#include <vmtrail/codec.h>
+#include <vmtrail/chunk.h>
 #include <zstd.h>
 
 struct vt_writer {

@@ -105,28 +105,6 @@ static void normalise(struct vt_event *e)
 		e->a[4] = 0;
 }
 
-/* To five significant bits, and to 16 units at the coarsest. */
-static int64_t rounded(int64_t units)
-{
-	uint64_t v = units < 0 ? 0 - (uint64_t)units : (uint64_t)units;
-	int shift = v < 32 ? 0 : 59 - __builtin_clzll(v);
-	shift = shift > 4 ? 4 : shift;
-	v = (v + (1u << shift >> 1)) >> shift << shift;
-	return units < 0 ? -(int64_t)v : (int64_t)v;
-}
-
-/*
- * Times below that are noise of the machine, and were half of a trace: durations and the pauses
- * between calls keep 3 %, or half a microsecond if that is less. The error does not add up.
- */
-static void round_times(struct vt_event *e)
-{
-	uint64_t last = vt.chunk.time, begin = e->begin_ns / VT_TIME_UNIT_NS;
-	begin = last + (uint64_t)rounded((int64_t)(begin - last));
-	e->begin_ns = begin * VT_TIME_UNIT_NS;
-	e->dur_ns = (uint64_t)rounded((int64_t)(e->dur_ns / VT_TIME_UNIT_NS)) * VT_TIME_UNIT_NS;
-}
-
 /*
  * Apply an event to the model and append it to the chunk; gives it its number. index: of its slot,
  * 0 when it has none.
@@ -136,7 +114,6 @@ void vt_emit(struct vt_event *e, uint64_t index)
 	if (!vt_chunk_has_room(&vt.chunk))
 		vt_seal();
 	e->seq = vt.next_seq++;
-	round_times(e);
 	struct vt_effect effect;
 	if (vt_unlikely(vt.options.stop_on))
 		vt_stop_before(e);
@@ -244,14 +221,15 @@ void vt_drain(bool force)
 /* Where the parts of a finished chunk end in the frame of that length, all but the last. */
 static size_t part_ends(uint32_t *cuts, size_t len)
 {
-	size_t n = 0, at = len, share = vt.chunk_bytes / VT_COL_COUNT;
-	for (int i = 0; i < VT_COL_COUNT; i++)
-		at -= (size_t)(vt.chunk.col[i].p - (vt.chunk_mem + share * (size_t)i));
+	size_t n = 0, at = len, column[VT_COL_COUNT];
 	for (int i = 0; i < VT_COL_COUNT; i++) {
-		size_t column = (size_t)(vt.chunk.col[i].p - (vt.chunk_mem + share * (size_t)i));
-		if (column >= OWN_BLOCK && at)
+		column[i] = vt_chunk_column(&vt.chunk, i, vt.chunk_mem, vt.chunk_bytes);
+		at -= column[i];
+	}
+	for (int i = 0; i < VT_COL_COUNT; i++) {
+		if (column[i] >= OWN_BLOCK && at)
 			cuts[n++] = (uint32_t)at;
-		at += column;
+		at += column[i];
 	}
 	return n;
 }
@@ -276,7 +254,7 @@ void vt_seal(void)
 		vt_end_for_lack_of_room();
 	vt.live->next_seq = vt.next_seq;
 	atomic_store(&vt.live->journal_used, 0);
-	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
 	atomic_store_explicit(&vt.sealed, atomic_load(&vt.drained), memory_order_release);
 }
 

@@ -213,7 +213,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		give_up();
 		return;
 	}
-	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
 	vt_thread_seen(&vt_self);
 	vt_stack_init();
 	if (vt.options.inner) {
@@ -309,7 +309,7 @@ static void start_in_child(void *whole)
 		give_up();
 		return;
 	}
-	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
 	vt_model_become_child(&vt.model);
 	adopt();
 	vt_meta_write(loader_start, parent_seq ? parent_seq : 1);
@@ -332,7 +332,7 @@ static void start_again(void *unused)
 		give_up();
 		return;
 	}
-	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
 	adopt();
 	vt_meta_write(loader_start, 0);
 	vt_note("shared", "a task that shared this memory died while it wrote the trace before");

@@ -18,7 +18,7 @@
 #include "sys.h"
 #include <stdatomic.h>
 #include <vmtrail/abi.h>
-#include <vmtrail/codec.h>
+#include <vmtrail/chunk.h>
 #include <vmtrail/order.h>
 
 #define vt_likely(x)   __builtin_expect(!!(x), 1)

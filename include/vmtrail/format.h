@@ -18,10 +18,11 @@
  *
  *   META      text, lines "key value": the process and its machine; also the table of event kinds
  *             as "kind N NAME CLASS...", so that a reader needs no table of its own
- *   EVENTS    definitions (see below), a zero byte that ends them, a chunk of events (codec.h)
+ *   EVENTS    definitions (see below), a zero byte that ends them, a chunk of events (chunk.h)
  *   SNAPSHOT  a piece of the kernel's own view: struct vt_snapshot_head, then raw text
  *   KEYFRAME  the model's state: extents (vt_codec_extent) up to the end of the content
  *   END       text, lines "key value": how the trace ended; last frame of a closed trace
+ *   EVENTS_1  as EVENTS, but the chunk is one of version 1, which only the reader knows
  *
  * SPDX-License-Identifier: MIT
  */
@@ -33,10 +34,12 @@
 #include <stdint.h>
 
 #define VT_MAGIC          "VMTRAIL\n"
-#define VT_FORMAT_VERSION 1
+#define VT_FORMAT_VERSION 2
 #define VT_HEADER_SIZE    4096
 #define VT_FRAME_MAGIC    0x46545456u /* "VTTF" */
 #define VT_TIME_UNIT_NS   64          /* resolution of times in event chunks */
+#define VT_TIME_DIGITS    5           /* significant bits of times that the recorder keeps */
+#define VT_TIME_EXACT     64          /* all of them */
 #define VT_MAX_RAW        (16u << 20) /* a frame unpacks to at most this */
 
 struct vt_trace_header {
@@ -62,10 +65,12 @@ struct vt_trace_header {
 
 enum vt_frame_type {
 	VT_FRAME_META = 1,
-	VT_FRAME_EVENTS,
+	VT_FRAME_EVENTS_1, /* of version 1, read only */
 	VT_FRAME_SNAPSHOT,
 	VT_FRAME_KEYFRAME,
 	VT_FRAME_END,
+	VT_FRAME_EVENTS,
+	VT_FRAME_TYPES
 };
 
 struct vt_frame {

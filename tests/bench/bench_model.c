@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include <vmtrail/codec.h>
+#include <vmtrail/chunk.h>
 
 #include "model_memory.h"
 
@@ -201,7 +201,7 @@ static double decoding(void)
 	while (n_log < CHUNK)
 		mixed(slot(false, 0));
 	vt_pool_free(pool);
-	vt_chunk_begin(&chunk, columns, sizeof(columns), log_events[0].seq);
+	vt_chunk_begin(&chunk, columns, sizeof(columns), log_events[0].seq, VT_TIME_DIGITS);
 	for (size_t i = 0; i < n_log && vt_chunk_has_room(&chunk); i++)
 		vt_chunk_put(&chunk, &log_events[i]);
 	if (!vt_chunk_finish(&chunk, columns, sizeof(columns), &out))

@@ -174,12 +174,12 @@ void make_name(struct maker *m, uint16_t number, const char *name)
 
 void make_events(struct maker *m, const struct vt_event *events, size_t n)
 {
-	size_t mem_size = VT_COL_COUNT * (n * 80 + 4096);
+	size_t mem_size = VT_COL_COUNT * (n * VT_EVENT_ROOM + 4096);
 	uint8_t *mem = malloc(mem_size), *raw = malloc(mem_size + DEFS);
 	struct vt_buf out = { raw, raw + mem_size + DEFS, false };
 	struct vt_chunk chunk;
 
-	vt_chunk_begin(&chunk, mem, mem_size, m->next_seq);
+	vt_chunk_begin(&chunk, mem, mem_size, m->next_seq, VT_TIME_EXACT);
 	for (size_t i = 0; i < n; i++)
 		vt_chunk_put(&chunk, &events[i]);
 	vt_put_bytes(&out, m->defs_mem, (size_t)(m->defs.p - m->defs_mem));

@@ -9,7 +9,7 @@
 #ifndef VMTRAIL_TEST_MAKE_TRACE_H
 #define VMTRAIL_TEST_MAKE_TRACE_H
 
-#include <vmtrail/codec.h>
+#include <vmtrail/chunk.h>
 #include <vmtrail/format.h>
 
 /* Where the live region of a test's trace stands, and its size. */

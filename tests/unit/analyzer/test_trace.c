@@ -503,9 +503,9 @@ static void what_is_no_trace_is_refused(void **state)
 	patch(0, "X", 1);
 	assert_refused("not a vmtrail trace");
 	patch(0, "V", 1);
+	patch(8, "\3", 1);
+	assert_refused("format version: expected 2, found 3");
 	patch(8, "\2", 1);
-	assert_refused("format version: expected 1, found 2");
-	patch(8, "\1", 1);
 	patch(40, "x", 1);
 	assert_refused("checksum mismatch");
 	assert_int_equal(truncate(temp_path(), 100), 0);

@@ -130,7 +130,7 @@ static int begin(void **state)
 	vt.raw = malloc(vt.raw_bytes);
 	vt.journal = vt.raw; /* empty */
 	vt.next_seq = 1;
-	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, 1);
+	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, 1, VT_TIME_DIGITS);
 	vt.start_ns = vt_clock_ns(CLOCK_MONOTONIC) - 60000000000; /* long ago */
 	vt_read_clocks(&vt.sync_tick, &vt.sync_ns);
 	vt.last_tick = vt.sync_tick;
