@@ -43,7 +43,8 @@ long vt_own_memory(size_t len)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (vt_is_error(p))
 		return p;
-	vt_own_madvise((void *)p, len, MADV_DONTDUMP);
+	if (!vt.last_window) /* a filter may forbid it */
+		vt_own_madvise((void *)p, len, MADV_DONTDUMP);
 	if (!atomic_load(&vt.on) && vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + len };
 	return p;

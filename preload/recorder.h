@@ -133,6 +133,7 @@ struct vt_recorder {
 	uint8_t *window;     /* mapped piece of the frames area */
 	uint64_t window_off; /* its file offset */
 	size_t window_size;
+	bool last_window; /* it will not move again: see vt_store_last_window */
 	size_t ring_ready, journal_ready, window_ready; /* bytes that have their disk blocks */
 	uint64_t frames_limit;
 	int fd;        /* of the trace, until it is published */
@@ -280,6 +281,7 @@ bool vt_store_init(void);
 bool vt_store_open(bool in_child);
 bool vt_store_publish(void);
 bool vt_store_ring(void);
+bool vt_store_last_window(void);
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n);
 bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq, uint32_t n,
 			const uint32_t *cuts, size_t n_cuts);

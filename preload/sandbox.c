@@ -3,7 +3,8 @@
  * recorder's own system calls will be allowed is found out.
  *
  * Runs inside the traced process. The filter is a program that we are given before the kernel is:
- * it is run here on every system call that the recorder makes while it records. If it refuses one,
+ * it is run here on every system call that the recorder makes while it records. Those that move the
+ * trace file's window along are made in advance where it refuses them. If it refuses another one,
  * the trace ends before the filter is set, for a refused call may kill the process; otherwise
  * recording goes on, but nothing is opened any more. What stands in memory when the kernel reads
  * the filter is the program's affair; what is read here is copied first.
@@ -28,11 +29,17 @@
 
 #define MAX_INSTRUCTIONS 4096
 
-/* The system calls made after a call is recorded, and in any thread that makes its first one. */
-static const struct {
-	const char *name;
+/* Stands for this process's pid: filters let a process signal itself, and nobody else. */
+#define OWN_PID 0x100000000ull
+
+/* A system call as it is made: filters look at arguments, too. */
+struct sample {
+	const char *name; /* NULL: the last */
 	uint64_t nr, a[6];
-} needed[] = {
+};
+
+/* Those made after a call is recorded, and in any thread that makes its first one. */
+static const struct sample needed[] = {
 	{ "rt_sigprocmask", SYS_rt_sigprocmask, { 0, 1, 1, 8 } },
 	{ "rt_sigprocmask", SYS_rt_sigprocmask, { 2, 1, 0, 8 } },
 	{ "rt_sigprocmask", SYS_rt_sigprocmask, { ~0u, 1, 0, 8 } },
@@ -42,7 +49,7 @@ static const struct {
 	{ "nanosleep", SYS_nanosleep, { 1, 0 } },
 	{ "gettid", SYS_gettid, { 0 } },
 	{ "getpid", SYS_getpid, { 0 } },
-	{ "tgkill", SYS_tgkill, { 1, 1, 0 } },
+	{ "tgkill", SYS_tgkill, { OWN_PID, 1, 0 } },
 	{ "sigaltstack", SYS_sigaltstack, { 0, 1 } },
 	{ "mmap",
 	  SYS_mmap,
@@ -53,11 +60,17 @@ static const struct {
 	  { 1 << 20, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 	    ~0ull } },
 	{ "munmap", SYS_munmap, { 1 << 20, 1 << 17 } },
+	{ 0 },
+};
+
+/* Those that can be made in advance. */
+static const struct sample spared[] = {
 	{ "mremap", SYS_mremap, { 1 << 20, 0, 1 << 17, MREMAP_MAYMOVE } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_POPULATE_WRITE } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTDUMP } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTFORK } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_RANDOM } },
+	{ 0 },
 };
 
 /* Those with which a new process or image begins its own trace. */
@@ -189,31 +202,32 @@ static uint32_t verdict(const struct sock_filter *code, size_t n, const struct s
 	return SECCOMP_RET_KILL_PROCESS;
 }
 
-/* The first system call of ours that the filter does not let pass; NULL: it allows all. */
-static const char *refused(const struct sock_filter *code, size_t n)
+static bool allows(const struct sock_filter *code, size_t n, struct seccomp_data *data)
 {
-	for (size_t k = 0; k < sizeof(needed) / sizeof(needed[0]); k++) {
-		struct seccomp_data data = { .nr = (int)needed[k].nr,
-					     .arch = ARCH,
-					     .instruction_pointer = (uint64_t)refused };
-		memcpy(data.args, needed[k].a, sizeof(data.args));
-		uint32_t action = verdict(code, n, &data) & SECCOMP_RET_ACTION_FULL;
-		if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
-			return needed[k].name;
+	data->arch = ARCH;
+	data->instruction_pointer = (uint64_t)allows;
+	uint32_t action = verdict(code, n, data) & SECCOMP_RET_ACTION_FULL;
+	return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG;
+}
+
+/* The first of the calls that the filter does not let pass; NULL: it allows all. */
+static const char *refused(const struct sock_filter *code, size_t n, const struct sample *s)
+{
+	for (; s->name; s++) {
+		struct seccomp_data data = { .nr = (int)s->nr };
+		for (size_t i = 0; i < 6; i++)
+			data.args[i] = s->a[i] == OWN_PID ? (uint64_t)vt_sys0(SYS_getpid) : s->a[i];
+		if (!allows(code, n, &data))
+			return s->name;
 	}
 	return NULL;
 }
 
 static bool refuses_start(const struct sock_filter *code, size_t n)
 {
-	for (size_t k = 0; k < sizeof(starting) / sizeof(starting[0]); k++) {
-		struct seccomp_data data = { .nr = starting[k],
-					     .arch = ARCH,
-					     .instruction_pointer = (uint64_t)refused };
-		uint32_t action = verdict(code, n, &data) & SECCOMP_RET_ACTION_FULL;
-		if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
+	for (size_t k = 0; k < sizeof(starting) / sizeof(starting[0]); k++)
+		if (!allows(code, n, &(struct seccomp_data){ .nr = starting[k] }))
 			return true;
-	}
 	return false;
 }
 
@@ -227,7 +241,7 @@ static void end_family(void)
 	vt_note("sandbox", "under the seccomp filter no child or new image is recorded");
 }
 
-/* As refused, for the filter as the program hands it over. */
+/* What of ours the filter that the program hands over forbids, so that recording must end. */
 static const char *refused_by(const struct sock_fprog *filter)
 {
 	static struct sock_filter code[MAX_INSTRUCTIONS];
@@ -245,7 +259,10 @@ static const char *refused_by(const struct sock_fprog *filter)
 	memcpy(code, f.filter, f.len * sizeof(*code));
 	if (refuses_start(code, f.len))
 		end_family();
-	return refused(code, f.len);
+	const char *what = refused(code, f.len, needed);
+	if (what || !refused(code, f.len, spared))
+		return what;
+	return vt_store_last_window() ? NULL : refused(code, f.len, spared);
 }
 
 /* A filter, or strict mode, about to be set. */

@@ -24,6 +24,7 @@
 
 #define WINDOW      (128u << 10)
 #define STEP        (32u << 10) /* bytes that become usable at a time */
+#define LAST_WINDOW (8u << 20)  /* a million events and more */
 #define LEVEL       4
 #define TYPICAL_RAW (64u << 10)
 
@@ -272,7 +273,7 @@ static bool map_file(int fd, bool in_child)
 		return false;
 	vt.window_off = VT_HEADER_SIZE;
 	vt.frames_limit = live_off;
-	vt.store_full = false;
+	vt.store_full = vt.last_window = false;
 	vt.frame_number = 0;
 	atomic_store(&vt.live->ring_head, 1);
 	atomic_store(&vt.sealed, 1);
@@ -317,24 +318,44 @@ bool vt_store_publish(void)
 	return ret == 0;
 }
 
-/* Move the window on, so that it begins with its own last page. */
-static bool slide(void)
+/* Move the window on to where file offset at is written next; it is size bytes long then. */
+static bool slide(uint64_t at, size_t size)
 {
-	uint8_t *last = vt.window + vt.window_size - 4096;
-	uint64_t off = vt.window_off + vt.window_size - 4096;
-	if (off + vt.window_size > vt.frames_limit)
+	uint64_t end = vt.window_off + vt.window_size;
+	uint64_t off = (at < end ? at : end - 1) & ~4095ull; /* a page that it has already */
+	uint8_t *first = vt.window + (off - vt.window_off);
+	if (vt.last_window || off + size > vt.frames_limit)
 		return false;
-	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)last, 0, vt.window_size, MREMAP_MAYMOVE };
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)first, 0, size, MREMAP_MAYMOVE };
 	long p = vt_own_call(VT_MREMAP, SYS_mremap, a);
 	if (vt_is_error(p))
 		return false;
-	vt_own_madvise((void *)p, vt.window_size, MADV_RANDOM);
-	vt_own_madvise((void *)p, vt.window_size, MADV_DONTFORK);
+	vt_own_madvise((void *)p, size, MADV_RANDOM);
+	vt_own_madvise((void *)p, size, MADV_DONTFORK);
 	vt_own_munmap(vt.window, vt.window_size);
 	vt.window = (uint8_t *)p;
+	vt.window_size = size;
 	vt.window_off = off;
-	vt.window_ready = 4096;
+	vt.window_ready = 0;
 	return true;
+}
+
+/*
+ * The window will not move again, and blocks cannot be allocated any more: a large one takes its
+ * place, with all its blocks and the live region's. When it is full the trace ends. False: there is
+ * no room for it.
+ */
+bool vt_store_last_window(void)
+{
+	if (vt.last_window)
+		return true;
+	while (vt.ring_ready < ((size_t)vt.ring_mask + 1) * sizeof(struct vt_slot))
+		if (!vt_store_ring())
+			return false;
+	vt.last_window = slide(atomic_load(&vt.header->frames_end), LAST_WINDOW) &&
+			 ensure(vt.window, LAST_WINDOW, &vt.window_ready, LAST_WINDOW) &&
+			 ensure(vt.journal, vt.journal_size, &vt.journal_ready, vt.journal_size);
+	return vt.last_window;
 }
 
 /* Copy n bytes to file offset *at and move it on. */
@@ -344,7 +365,7 @@ static bool append(uint64_t *at, const void *data, size_t n)
 	while (n) {
 		uint64_t room = vt.window_off + vt.window_size - *at;
 		if (!room) {
-			if (!slide())
+			if (!slide(*at, vt.window_size))
 				return false;
 			continue;
 		}

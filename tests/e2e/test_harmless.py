@@ -150,6 +150,13 @@ class Harmless(TraceTest):
                 calls = [e for e in trace.events() if e["call"] == "munmap"]
                 self.assertGreaterEqual(len(calls), 10000)  # before the filter, and under it
 
+    def test_program_that_confines_itself_as_browsers_do(self):
+        trace = self.confine("browser")
+        self.assert_verified(trace)
+        calls = [e for e in trace.events() if e["call"] == "munmap"]
+        self.assertGreaterEqual(len(calls), 55000)  # 45,000 of them under the filter
+        self.assertNotIn("ends before it", trace.text("report", "--capture"))
+
     def test_children_under_a_seccomp_filter_that_kills_who_asks(self):
         trace = self.confine("no-questions")
         self.assert_verified(trace, least_snapshots=1)

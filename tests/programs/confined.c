@@ -2,7 +2,7 @@
  * confined.c - a program that takes rights away from itself, and then goes on working.
  *
  *   confined chroot|nobody|address|files|descriptors|none|no-open|killed-at-open|
- *            no-questions|memory-only
+ *            no-questions|browser|memory-only
  *
  * chroot DIR    changes its root to DIR
  * nobody        becomes another user
@@ -11,7 +11,9 @@
  * descriptors   allows itself 5 descriptors, none none at all
  * no-open       has a seccomp filter that forbids every open; killed-at-open: that kills for it
  * no-questions  has one that kills it for asking what it has no need to know, forks and executes
- * memory-only   has one that kills it for anything but a few calls
+ * browser       has one as browsers set: that kills it for mremap, for signalling others and for
+ * most advice; maps more than a window of the trace takes memory-only   has one that kills it for
+ * anything but a few calls
  *
  * SPDX-License-Identifier: MIT
  */
@@ -78,6 +80,7 @@ static void filter(const struct sock_filter *code, size_t n)
 
 #define LOAD_NR           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 #define IF_NR(n, verdict) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##n, 0, 1), RETURN(verdict)
+#define LOAD_ARG(n)       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[n]))
 #define RETURN(verdict)   BPF_STMT(BPF_RET | BPF_K, verdict)
 #define REFUSE            (SECCOMP_RET_ERRNO | EPERM)
 
@@ -125,6 +128,26 @@ static void no_questions(void)
 	}
 }
 
+/* The call is allowed if an argument has this value. */
+#define ONLY_WITH(n, arg, value)                                                                   \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##n, 0, 4), LOAD_ARG(arg),                         \
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1), RETURN(SECCOMP_RET_ALLOW),           \
+	    RETURN(SECCOMP_RET_KILL_PROCESS)
+
+static void browser(void)
+{
+	const struct sock_filter code[] = {
+		LOAD_NR,
+		IF_NR(mremap, SECCOMP_RET_KILL_PROCESS),
+		ONLY_WITH(tgkill, 0, (uint32_t)getpid()),
+		ONLY_WITH(madvise, 2, MADV_DONTNEED),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+	filter(code, sizeof(code) / sizeof(code[0]));
+	for (int i = 0; i < 8; i++)
+		map_some();
+}
+
 static void memory_only(void)
 {
 	static const struct sock_filter code[] = {
@@ -161,6 +184,8 @@ int main(int argc, char **argv)
 		no_open(SECCOMP_RET_KILL_PROCESS);
 	else if (!strcmp(mode, "no-questions"))
 		no_questions();
+	else if (!strcmp(mode, "browser"))
+		browser();
 	else if (!strcmp(mode, "memory-only"))
 		memory_only();
 	else
