@@ -70,27 +70,33 @@ enum vt_boundary {
 	VT_BOUNDARY_UNDETERMINED, /* depends on what no call shows: touched pages, open files */
 };
 
-/* A run of pages with one birth and one set of attributes. At most 96 bytes. Read only outside. */
+/*
+ * A run of pages with one birth and one set of attributes. At most 96 bytes, in three parts that
+ * lie in a cache line each: what a search reads, what a change of its neighbours reads, the rest.
+ * Read only outside.
+ */
 struct vt_extent {
 	struct vt_extent *left, *right;
+	uint64_t start, end; /* bytes, page aligned, end excluded */
+
 	uintptr_t parent_color;
-	uint64_t start, end;  /* bytes, page aligned, end excluded */
 	uint64_t subtree_gap; /* largest unmapped gap before any extent of this subtree, bytes */
-	uint64_t pgoff;       /* offset into the file, or the virtual page number, in pages */
-	uint64_t birth;       /* vt_event.seq of the call that mapped it; 0: there at the start */
-	uint32_t flags;       /* VT_VM() bits */
-	uint32_t file;        /* file id, 0: anonymous */
-	uint32_t stack;       /* stack id of the birth */
+	uint32_t gap;         /* unmapped pages right before it; UINT32_MAX: more than fit */
 	uint32_t anon;        /* what is known of its area's anon_vma; model's own */
 	uint32_t identity;    /* whose unknowns it shares: open file, hidden flags; model's own */
-	uint32_t gap;         /* unmapped pages right before it; UINT32_MAX: more than fit */
-	uint16_t policy;      /* memory policy id, 0: the default */
-	uint16_t name;        /* number of a NAME definition, 0: none */
 	uint8_t boundary;     /* enum vt_boundary with the extent before it */
 	uint8_t pkey;
 	uint8_t own : 1;  /* belongs to the recorder */
 	uint8_t uffd : 7; /* which userfaultfd it is registered with, 0: none; model's own */
 	uint8_t special;  /* enum vt_special */
+
+	uint64_t pgoff;  /* offset into the file, or the virtual page number, in pages */
+	uint64_t birth;  /* vt_event.seq of the call that mapped it; 0: there at the start */
+	uint32_t flags;  /* VT_VM() bits */
+	uint32_t file;   /* file id, 0: anonymous */
+	uint32_t stack;  /* stack id of the birth */
+	uint16_t policy; /* memory policy id, 0: the default */
+	uint16_t name;   /* number of a NAME definition, 0: none */
 };
 
 /* What the kernel prints in brackets, known from the snapshot's path. */
@@ -276,6 +282,8 @@ struct vt_effect {
 	uint32_t splits;    /* boundaries that became split inside what was one area */
 };
 
+#define VT_MODEL_RECENT 1024
+
 struct vt_model {
 	struct vt_model_config config;
 	struct vt_memory memory;
@@ -292,9 +300,11 @@ struct vt_model {
 	uint32_t def_flags; /* mlockall(MCL_FUTURE): VT_VM(LOCKED), VT_VM(LOCKONFAULT) */
 	uint32_t next_anon;
 	uint32_t next_identity;
-	uint32_t personality;     /* as personality(2) last set it */
-	void *slabs;              /* memory that extents are carved from */
-	struct vt_extent *recent; /* where the last search ended: the next one often does, too */
+	uint32_t personality;   /* as personality(2) last set it */
+	void *slabs;            /* memory that extents are carved from */
+	struct vt_extent *hint; /* where somebody thinks that the next search ends; or NULL */
+	/* where the last search in a stretch of addresses ended: the next one often does, too */
+	struct vt_extent *recent[VT_MODEL_RECENT];
 	uint32_t *segment_pages; /* size of System V segments by file id; NULL: none attached yet */
 	uint32_t segment_cap;
 	bool forked; /* the process has forked, or was forked: anon_vma chains may be shared */
@@ -377,6 +387,15 @@ int vt_model_doubt(struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* The extent that holds addr, or the first one above it; NULL: none. */
 struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr);
+
+/*
+ * The same for n addresses at once, n at most VT_FIND_MANY: the processor fetches for all together
+ * what one search after the other waits for. An answer remains good as vt_model.hint while the
+ * model changes.
+ */
+#define VT_FIND_MANY 32
+void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n,
+			struct vt_extent **found);
 struct vt_extent *vt_model_first(const struct vt_model *m);
 struct vt_extent *vt_model_last(const struct vt_model *m);
 struct vt_extent *vt_extent_next(const struct vt_extent *x);

@@ -126,7 +126,7 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	if (x && x->start <= hi)
 		keep_right(a, x, hi);
 	vt_gap_after(before, x);
-	m->recent = x;
+	vt_expect(m, lo, x);
 	return 0;
 }
 
@@ -234,14 +234,14 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 				    bool with_next)
 {
 	struct vt_model *m = a->m;
+	struct vt_extent *next = vt_find(m, like->start);
+	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
 	struct vt_extent *x = vt_extent_new(m);
 	if (!x)
 		return NULL;
 	*x = *like;
 	x->anon = 0;
 	x->boundary = VT_BOUNDARY_SPLIT;
-	struct vt_extent *next = vt_find(m, x->start);
-	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
 	vt_extent_link(m, prev, next, x);
 	bool touches = (prev && prev->end == x->start) || (next && next->start == x->end);
 	if (touches)

@@ -49,8 +49,10 @@ struct vt_extent *vt_extent_new(struct vt_model *m)
 	return x;
 }
 
+/* What may still point to x (vt_model.recent, hint) finds no address there. */
 void vt_extent_release(struct vt_model *m, struct vt_extent *x)
 {
+	x->end = 0;
 	x->right = m->free_list;
 	m->free_list = x;
 }
@@ -119,7 +121,7 @@ void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent
 	m->totals.extents++;
 	count_boundary(m, x, 1);
 	vt_charge(m, x, vt_extent_pages(x));
-	m->recent = x;
+	vt_expect(m, x->start, x);
 }
 
 /*
@@ -129,8 +131,6 @@ void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent
 void vt_extent_unlink(struct vt_model *m, struct vt_extent *x)
 {
 	vt_tree_erase(m, x);
-	if (m->recent == x)
-		m->recent = NULL;
 	m->totals.extents--;
 	count_boundary(m, x, UINT64_MAX);
 	vt_uncharge(m, x, vt_extent_pages(x));

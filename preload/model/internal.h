@@ -158,6 +158,7 @@ VT_HIDDEN void vt_tree_refresh(struct vt_extent *x);
 VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
 VT_HIDDEN void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes);
 VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
+VT_HIDDEN void vt_expect(struct vt_model *m, uint64_t addr, struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_find(struct vt_model *m, uint64_t addr);
 VT_HIDDEN struct vt_extent *vt_area_head(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);

@@ -105,14 +105,69 @@ struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr)
 	return best;
 }
 
-/* vt_model_find, trying first where the last search ended. */
+/* Where a search that is over goes on: every address lies to its right, which is itself. */
+static struct vt_extent nowhere = { .right = &nowhere };
+
+/* c ? a : b without a branch: which way a search turns, a processor would guess wrong. */
+static inline struct vt_extent *choose(bool c, struct vt_extent *a, struct vt_extent *b)
+{
+	uintptr_t mask = -(uintptr_t)c;
+	return (struct vt_extent *)(((uintptr_t)a & mask) | ((uintptr_t)b & ~mask));
+}
+
+void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n,
+			struct vt_extent **found)
+{
+	struct vt_extent *at[VT_FIND_MANY], *root = m->root ? m->root : &nowhere;
+	uintptr_t on = n;
+
+	for (size_t i = 0; i < n; i++) {
+		at[i] = root;
+		found[i] = NULL;
+	}
+	while (on) {
+		on = 0;
+		for (size_t i = 0; i < n; i++) {
+			struct vt_extent *x = at[i], *child;
+			bool right = addr[i] >= x->end;
+			found[i] = choose(right, found[i], x);
+			child = choose(right, x->right, x->left);
+			at[i] = choose(child, child, &nowhere);
+			on |= (uintptr_t)at[i] ^ (uintptr_t)&nowhere;
+		}
+	}
+}
+
+/*
+ * Whether a search for addr ends at x, which may have been released: then it ends nowhere. What is
+ * not linked yet must not be met here: an extent is filled only when its place has been found.
+ */
+static inline bool ends_at(const struct vt_extent *x, uint64_t addr)
+{
+	return x && addr < x->end && x->gap != UINT32_MAX &&
+	       addr >= x->start - ((uint64_t)x->gap << VT_PAGE_SHIFT);
+}
+
+/* Where the last search near addr ended: stretches side by side have places of their own. */
+static inline struct vt_extent **recent_near(struct vt_model *m, uint64_t addr)
+{
+	uint64_t stretch = addr >> 16;
+	return &m->recent[(stretch ^ stretch >> 10) % VT_MODEL_RECENT];
+}
+
+/* x is where a search for addr is likely to end. */
+void vt_expect(struct vt_model *m, uint64_t addr, struct vt_extent *x)
+{
+	*recent_near(m, addr) = x;
+}
+
+/* vt_model_find, trying first what is likely. */
 struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
 {
-	struct vt_extent *x = m->recent;
-	if (!x || addr >= x->end || x->gap == UINT32_MAX ||
-	    addr < x->start - ((uint64_t)x->gap << VT_PAGE_SHIFT))
-		m->recent = x = vt_model_find(m, addr);
-	return x;
+	struct vt_extent **recent = recent_near(m, addr);
+	if (!ends_at(*recent, addr))
+		*recent = ends_at(m->hint, addr) ? m->hint : vt_model_find(m, addr);
+	return *recent;
 }
 
 uint64_t vt_tree_gap(const struct vt_extent *x)

@@ -132,6 +132,40 @@ static void searching_finds_what_walking_finds(void **state)
 	}
 }
 
+static void many_searches_at_once_find_what_one_finds(void **state)
+{
+	struct vt_model *m = *state;
+	uint64_t at[VT_FIND_MANY];
+	struct vt_extent *found[VT_FIND_MANY];
+	for (unsigned i = 0; i < 500; i++) {
+		for (unsigned k = 0; k < VT_FIND_MANY; k++)
+			at[k] = addr(below(PAGES + 100));
+		vt_model_find_many(m, at, VT_FIND_MANY, found);
+		for (unsigned k = 0; k < VT_FIND_MANY; k++)
+			assert_ptr_equal(found[k], vt_model_find(m, at[k]));
+		random_call(m, STAGE_BASE, i + 1);
+	}
+}
+
+/* One model is told where the next search may end, by what was so some calls ago. */
+static void a_hint_that_no_longer_holds_does_no_harm(void **state)
+{
+	struct vt_model *told = *state, other;
+	struct vt_extent *old[16] = { 0 };
+	stage_model(&other);
+	for (unsigned i = 0; i < 3000; i++) {
+		uint64_t before = seed;
+		random_call(&other, STAGE_BASE, i + 1);
+		seed = before;
+		told->hint = old[i % 16];
+		random_call(told, STAGE_BASE, i + 1);
+		old[i % 16] = vt_model_find(told, addr(below(PAGES)));
+		assert_memory_equal(&told->totals, &other.totals, sizeof(other.totals));
+	}
+	check(told->root, NULL, 0);
+	vt_model_fini(&other);
+}
+
 static void walking_back_is_walking_forth_reversed(void **state)
 {
 	struct vt_model *m = *state;
@@ -172,6 +206,8 @@ int main(void)
 		T(the_tree_is_right_at_every_step),
 		T(gaps_too_large_for_their_field_are_right_too),
 		T(searching_finds_what_walking_finds),
+		T(many_searches_at_once_find_what_one_finds),
+		T(a_hint_that_no_longer_holds_does_no_harm),
 		T(walking_back_is_walking_forth_reversed),
 		T(extents_are_used_again),
 	};
