@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #define RECENT 65536 /* calls that a later one is compared with */
+#define LARGE  8192  /* extents that no longer fit into the processor's nearer caches */
 
 /* Items read ahead, oldest first. */
 struct vt_queue {
@@ -306,8 +307,37 @@ static int load_keyframe(struct vt_replay *r, const struct vt_item *item)
 	return rc ? rc : begin(r);
 }
 
+/* Where an event strikes, most often. */
+static uint64_t place_of(const struct vt_event *e)
+{
+	return e->kind == VT_MMAP || e->kind == VT_SHMAT ? (uint64_t)e->ret : e->a[0];
+}
+
+/*
+ * What the search for e's place may end at: in a large address space, looked up for all events
+ * together that come next.
+ */
+static struct vt_extent *hint_for(struct vt_replay *r, const struct vt_event *e)
+{
+	uint64_t i = e->seq - r->first_hint;
+
+	if (i >= r->n_hints) {
+		uint64_t addr[VT_TRACE_BATCH];
+		size_t n;
+		const struct vt_event *later = vt_trace_upcoming(r->trace, &n);
+		for (size_t k = 0; k < n; k++)
+			addr[k] = place_of(&later[k]);
+		vt_model_find_many(&r->model, addr, n, r->hints);
+		r->n_hints = n;
+		r->first_hint = n ? later->seq : 0;
+		return NULL;
+	}
+	return r->hints[i];
+}
+
 static int apply(struct vt_replay *r, const struct vt_event *e)
 {
+	r->model.hint = r->model.totals.extents > LARGE ? hint_for(r, e) : NULL;
 	if (is_unseen(e)) {
 		r->verdict.unseen += e->aux == VT_UNSEEN_CHANGE;
 		r->verdict.stack_growth += e->aux == VT_UNSEEN_STACK_GROWTH;

@@ -69,6 +69,8 @@ struct vt_replay {
 	struct vt_queue *queue; /* items read ahead */
 	struct vt_pool *pool;   /* the model's memory */
 	struct vt_totals_due due;
+	struct vt_extent *hints[VT_TRACE_BATCH]; /* where events from first_hint on strike */
+	uint64_t first_hint, n_hints;
 	bool locks_known; /* what is locked in the model is all that is */
 };
 

@@ -117,6 +117,14 @@ void vt_trace_close(struct vt_trace *t);
 enum vt_item_type vt_trace_next(struct vt_trace *t, struct vt_item *item);
 
 /*
+ * Decode ahead: the events that come next, with nothing but snapshots and keyframes between; *n of
+ * them, at most VT_TRACE_BATCH, 0 at the end of a chunk. Valid until the next call. Their ids have
+ * not been checked yet.
+ */
+#define VT_TRACE_BATCH 32
+const struct vt_event *vt_trace_upcoming(struct vt_trace *t, size_t *n);
+
+/*
  * Keep the snapshot that was delivered last beyond the next call: the caller owns it from now on
  * and frees it with vt_snapshot_free.
  */

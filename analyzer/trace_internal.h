@@ -98,6 +98,8 @@ struct vt_reader {
 	size_t next_frame, next_mark, next_live;
 	uint64_t mark_seq; /* marks[next_mark].before_seq, UINT64_MAX at their end */
 	struct vt_chunk chunk;
+	struct vt_event batch[VT_TRACE_BATCH]; /* decoded ahead: batch[next_batch .. n_batch) */
+	size_t next_batch, n_batch;
 	struct vt_scratch chunk_raw, chunk_new, mark_raw;
 	size_t chunk_frame; /* where the chunk came from */
 	bool stopped;       /* by damage */

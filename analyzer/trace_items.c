@@ -1,8 +1,9 @@
 /*
  * trace_items.c - a trace's events, snapshots and keyframes, one after the other in their order.
  *
- * Unpacks one chunk of events at a time and decodes straight into the caller's item. A snapshot
- * comes before the first event after its seq_lo, wherever its frames stand in the file.
+ * Unpacks one chunk of events at a time and decodes straight into the caller's item, or some events
+ * ahead where the caller asks what comes next. A snapshot comes before the first event after its
+ * seq_lo, wherever its frames stand in the file.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,6 +24,7 @@ void vt_trace_rewind(struct vt_trace *t)
 
 	r->next_frame = r->next_live = 0;
 	r->chunk.n_events = r->chunk.done = 0;
+	r->next_batch = r->n_batch = 0;
 	r->stopped = false;
 	set_mark(r, 0);
 }
@@ -31,6 +33,7 @@ static enum vt_item_type stop(struct vt_reader *r, struct vt_item *item)
 {
 	r->stopped = true;
 	r->chunk.n_events = r->chunk.done = 0;
+	r->next_batch = r->n_batch = 0;
 	return item->type = VT_ITEM_END;
 }
 
@@ -238,29 +241,53 @@ static enum vt_item_type next_live(struct vt_trace *t, struct vt_item *item)
 	return item->type = VT_ITEM_EVENT;
 }
 
+const struct vt_event *vt_trace_upcoming(struct vt_trace *t, size_t *n)
+{
+	struct vt_reader *r = vt_reader_of(t);
+
+	if (r->next_batch == r->n_batch) {
+		r->next_batch = r->n_batch = 0;
+		while (r->n_batch < VT_TRACE_BATCH &&
+		       vt_chunk_next(&r->chunk, &r->batch[r->n_batch]) > 0)
+			r->n_batch++;
+	}
+	*n = r->n_batch - r->next_batch;
+	return &r->batch[r->next_batch];
+}
+
+static enum vt_item_type bad_event(struct vt_trace *t, struct vt_item *item)
+{
+	struct vt_reader *r = vt_reader_of(t);
+	const struct vt_frame_ref *ref = &r->frames[r->chunk_frame];
+
+	vt_frame_damaged(t, ref, "event %llu of %u makes no sense",
+			 (unsigned long long)r->chunk.done, ref->head.n_events);
+	return stop(r, item);
+}
+
 enum vt_item_type vt_trace_next(struct vt_trace *t, struct vt_item *item)
 {
 	struct vt_reader *r = vt_reader_of(t);
 
 	if (r->stopped)
 		return item->type = VT_ITEM_END;
-	while (r->chunk.done == r->chunk.n_events) {
+	bool ahead = r->next_batch < r->n_batch;
+	while (!ahead && r->chunk.done == r->chunk.n_events) {
 		int rc = next_chunk(t);
 		if (rc < 0)
 			return stop(r, item);
 		if (rc == 0)
 			return next_live(t, item);
 	}
-	if (r->mark_seq <= r->chunk.first_seq + r->chunk.done)
+	uint64_t seq = ahead ? r->batch[r->next_batch].seq : r->chunk.first_seq + r->chunk.done;
+	if (r->mark_seq <= seq)
 		return next_mark(t, item);
-	const struct vt_frame_ref *ref = &r->frames[r->chunk_frame];
-	if (vt_chunk_next(&r->chunk, &item->event) < 0) {
-		vt_frame_damaged(t, ref, "event %llu of %u makes no sense",
-				 (unsigned long long)r->chunk.done, ref->head.n_events);
-		return stop(r, item);
-	}
+	if (ahead)
+		item->event = r->batch[r->next_batch++];
+	else if (vt_chunk_next(&r->chunk, &item->event) < 0)
+		return bad_event(t, item);
 	if (!check_ids(t, &item->event))
-		return unknown_file(t, item, ref->at);
+		return unknown_file(t, item, r->frames[r->chunk_frame].at);
 	return item->type = VT_ITEM_EVENT;
 }
 
