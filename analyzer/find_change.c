@@ -33,11 +33,8 @@ static bool is_harmful(const struct vt_event *e)
 static bool had_before(struct vt_find *f, uint64_t lo, uint64_t hi, uint64_t birth,
 		       struct vt_dead *had)
 {
-	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
-	if (!d || d->lo > lo || d->hi < hi || d->owner != f->actor || birth <= d->death)
-		return false;
-	*had = *d;
-	return true;
+	return vt_history_find(&f->history, lo, hi, had) && had->lo <= lo && had->hi >= hi &&
+	       had->owner == f->actor && had->death < birth;
 }
 
 /* How bad a change of foreign memory is that nothing in the history explains. */

@@ -21,6 +21,8 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	if (!ev || x->own || (ev->flags & VT_EV_OWN))
 		return;
 	vt_owners_expect(&f->owners, x->birth);
+	if (fate == VT_PIECE_UNMAPPED)
+		vt_history_expect(&f->history, start, end);
 	f->pieces = vt_grow(f->pieces, f->n_pieces, &f->cap_pieces, sizeof(*f->pieces));
 	f->pieces[f->n_pieces++] = (struct vt_find_piece){
 		.lo = start,

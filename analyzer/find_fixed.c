@@ -71,14 +71,15 @@ static enum vt_severity judge_foreign(const struct vt_event *e, const struct vt_
 /* Nothing was replaced: was there something of the caller's own just before? */
 static void find_window(struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi)
 {
-	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
-	if (!d || d->lo > lo || d->hi < hi || d->death_tid != e->tid || d->killer != f->actor ||
-	    d->owner != f->actor || f->actor == VT_OWNER_RUNTIME)
+	struct vt_dead d;
+	if (f->actor == VT_OWNER_RUNTIME || !vt_history_find(&f->history, lo, hi, &d) ||
+	    d.lo > lo || d.hi < hi || d.death_tid != e->tid || d.killer != f->actor ||
+	    d.owner != f->actor)
 		return;
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_UNMAP_REMAP_WINDOW, lo, hi);
 	n.severity = VT_SEVERITY_INFO;
-	vt_find_add_history(&n, d->birth);
-	vt_find_add_history(&n, d->death);
+	vt_find_add_history(&n, d.birth);
+	vt_find_add_history(&n, d.death);
 	vt_find_add(f, &n);
 }
 
@@ -118,12 +119,13 @@ uint32_t vt_find_fixed(struct vt_find *f, const struct vt_event *e)
 			severity = judge_foreign(e, p, &b, hi);
 		if (severity == VT_SEVERITY_INFO)
 			continue;
-		const struct vt_dead *d = vt_history_find(&f->history, p->lo, p->hi);
-		if (d && d->death_tid == e->tid && d->killer == f->actor && b.seq > d->death) {
+		struct vt_dead d;
+		if (vt_history_find(&f->history, p->lo, p->hi, &d) && d.death_tid == e->tid &&
+		    d.killer == f->actor && b.seq > d.death) {
 			n.race = b.tid != e->tid;
-			n.opened = d->death;
-			vt_find_add_history(&n, d->birth);
-			vt_find_add_history(&n, d->death);
+			n.opened = d.death;
+			vt_find_add_history(&n, d.birth);
+			vt_find_add_history(&n, d.death);
 		}
 		n.overlap |= b.tid != e->tid && b.seq + e->span >= e->seq;
 		n.severity = severity > n.severity ? severity : n.severity;

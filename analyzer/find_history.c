@@ -1,7 +1,6 @@
 /*
- * find_history.c - the dead ranges: a log, a table by first address, and a treap by address whose
- * nodes never overlap. What a death covers goes beneath it, as a tree of its own that never changes
- * again.
+ * find_history.c - the dead ranges as a treap by address whose nodes never overlap. What a death
+ * covers goes beneath it, as a tree of its own that never changes again.
  *
  * An entry of the log is a node of the tree as well. Where it must be cut, two pieces take its
  * place. A node's priority is a hash of its address, so that it needs no room of its own.
@@ -10,39 +9,57 @@
  */
 #include "find_history.h"
 
+#include <vmtrail/model.h>
+
 #include "alloc.h"
 
 /* With a reach, forgotten deaths are cleared away when there are this many more than at last. */
 #define SLACK 8192
-/* So many entries of one hash are looked at. */
-#define LOOK_BACK 6
-/* The chain of what is no entry of the log. */
-#define PIECE UINT32_MAX
+/* Marks are made anew when there have been so many more deaths than stand in the tree at most. */
+#define STALE_MARKS 64
 
-static uint64_t hash(uint64_t addr)
+static uint64_t lo_of(const struct vt_history *h, uint32_t i)
 {
-	uint64_t x = (addr >> 12) * 0x9e3779b97f4a7c15u;
-	return x ^ x >> 29;
+	return (uint64_t)vt_deaths_at(&h->deaths, i)->lo << VT_PAGE_SHIFT;
+}
+
+static uint64_t hi_of(const struct vt_history *h, uint32_t i)
+{
+	return (uint64_t)vt_deaths_at(&h->deaths, i)->hi << VT_PAGE_SHIFT;
 }
 
 static bool outranks(const struct vt_history *h, uint32_t a, uint32_t b)
 {
-	return hash(h->v[a].lo) > hash(h->v[b].lo);
+	const uint64_t factor = 0x9e3779b97f4a7c15u;
+	uint64_t x = vt_deaths_at(&h->deaths, a)->lo * factor;
+	uint64_t y = vt_deaths_at(&h->deaths, b)->lo * factor;
+	return (x ^ x >> 29) > (y ^ y >> 29);
 }
 
-static uint32_t new_node(struct vt_history *h, const struct vt_dead *d)
+/* Make a node of entry i. */
+static uint32_t new_node(struct vt_history *h, uint32_t i)
 {
-	uint32_t i = h->free_list;
-	if (i) {
-		h->free_list = h->v[i].left;
-	} else {
-		i = h->n ? h->n : 1;
-		h->v = vt_grow(h->v, i, &h->cap, sizeof(*h->v));
-		h->n = i + 1;
-	}
-	h->v[i] = *d;
-	h->v[i].left = h->v[i].right = 0;
+	while (i >= h->cap_nodes)
+		h->nodes = vt_grow(h->nodes, h->cap_nodes, &h->cap_nodes, sizeof(*h->nodes));
+	h->nodes[i] = (struct vt_history_node){ 0 };
 	return i;
+}
+
+/* A new node, outside the tree, of what node i is of; no entry of the table finds it. */
+static uint32_t copy_node(struct vt_history *h, uint32_t i)
+{
+	struct vt_dead d = vt_deaths_get(&h->deaths, i);
+	uint32_t copy = h->free_list;
+	if (copy) {
+		h->free_list = h->nodes[copy].left;
+		vt_deaths_set(&h->deaths, copy, &d);
+	} else {
+		copy = h->only_last ? vt_deaths_add(&h->deaths, &d)
+				    : vt_deaths_add_piece(&h->deaths, i);
+	}
+	new_node(h, copy);
+	h->nodes[copy].older = h->nodes[i].older;
+	return copy;
 }
 
 /* Divide the tree t into what begins below key and the rest. */
@@ -50,13 +67,13 @@ static void split(struct vt_history *h, uint32_t t, uint64_t key, uint32_t *belo
 {
 	uint32_t *to_below = below, *to_rest = rest;
 	while (t) {
-		if (h->v[t].lo < key) {
+		if (lo_of(h, t) < key) {
 			*to_below = t;
-			to_below = &h->v[t].right;
+			to_below = &h->nodes[t].right;
 			t = *to_below;
 		} else {
 			*to_rest = t;
-			to_rest = &h->v[t].left;
+			to_rest = &h->nodes[t].left;
 			t = *to_rest;
 		}
 	}
@@ -70,11 +87,11 @@ static uint32_t join(struct vt_history *h, uint32_t a, uint32_t b)
 	while (a && b) {
 		if (outranks(h, a, b)) {
 			*to = a;
-			to = &h->v[a].right;
+			to = &h->nodes[a].right;
 			a = *to;
 		} else {
 			*to = b;
-			to = &h->v[b].left;
+			to = &h->nodes[b].left;
 			b = *to;
 		}
 	}
@@ -87,12 +104,12 @@ static uint32_t find(const struct vt_history *h, uint32_t t, uint64_t lo, uint64
 {
 	uint32_t best = 0;
 	while (t) {
-		if (h->v[t].hi <= lo) {
-			t = h->v[t].right;
+		if (hi_of(h, t) <= lo) {
+			t = h->nodes[t].right;
 		} else {
-			if (h->v[t].lo < hi)
+			if (lo_of(h, t) < hi)
 				best = t;
-			t = h->v[t].left;
+			t = h->nodes[t].left;
 		}
 	}
 	return best;
@@ -103,7 +120,8 @@ static uint32_t *link_to(struct vt_history *h, uint32_t i)
 {
 	uint32_t *link = &h->root;
 	while (*link != i)
-		link = h->v[i].lo < h->v[*link].lo ? &h->v[*link].left : &h->v[*link].right;
+		link =
+		    lo_of(h, i) < lo_of(h, *link) ? &h->nodes[*link].left : &h->nodes[*link].right;
 	return link;
 }
 
@@ -111,20 +129,17 @@ static uint32_t *link_to(struct vt_history *h, uint32_t i)
 static void cut(struct vt_history *h, uint64_t addr)
 {
 	uint32_t i = find(h, h->root, addr, addr + 1), below, rest;
-	if (!i || h->v[i].lo == addr)
+	if (!i || lo_of(h, i) == addr)
 		return;
-	struct vt_dead piece = h->v[i];
-	if (!h->only_last && piece.chain != PIECE) {
-		piece.chain = PIECE;
-		uint32_t lower = new_node(h, &piece);
-		h->v[lower].left = h->v[i].left;
-		h->v[lower].right = h->v[i].right;
+	if (!h->only_last && !vt_deaths_is_piece(&h->deaths, i)) {
+		uint32_t lower = copy_node(h, i);
+		h->nodes[lower] = h->nodes[i];
 		*link_to(h, i) = lower;
 		i = lower;
 	}
-	h->v[i].hi = addr;
-	piece.lo = addr;
-	uint32_t upper = new_node(h, &piece);
+	uint32_t upper = copy_node(h, i);
+	vt_deaths_at(&h->deaths, i)->hi = addr >> VT_PAGE_SHIFT;
+	vt_deaths_at(&h->deaths, upper)->lo = addr >> VT_PAGE_SHIFT;
 	split(h, h->root, addr, &below, &rest);
 	h->root = join(h, join(h, below, upper), rest);
 }
@@ -134,9 +149,9 @@ static void drop(struct vt_history *h, uint32_t t)
 {
 	if (!t)
 		return;
-	drop(h, h->v[t].left);
-	drop(h, h->v[t].right);
-	h->v[t].left = h->free_list;
+	drop(h, h->nodes[t].left);
+	drop(h, h->nodes[t].right);
+	h->nodes[t].left = h->free_list;
 	h->free_list = t;
 }
 
@@ -158,49 +173,30 @@ static uint32_t open_up(struct vt_history *h, uint64_t lo, uint64_t hi, uint32_t
 /* Put node i into the tree, above whatever it covers. */
 static void insert(struct vt_history *h, uint32_t i)
 {
-	uint64_t lo = h->v[i].lo, hi = h->v[i].hi;
+	uint64_t lo = lo_of(h, i), hi = hi_of(h, i);
 	uint32_t middle, old = find(h, h->root, lo, hi);
-	if (old && h->v[old].lo == lo && h->v[old].hi == hi) {
+	if (old && lo_of(h, old) == lo && hi_of(h, old) == hi) {
 		*link_to(h, old) = i;
-		h->v[i].left = h->v[old].left;
-		h->v[i].right = h->v[old].right;
-		h->v[old].left = h->v[old].right = 0;
+		h->nodes[i] = h->nodes[old];
+		h->nodes[i].older = 0;
+		h->nodes[old].left = h->nodes[old].right = 0;
 		if (h->only_last)
 			drop(h, old);
 		else
-			h->v[i].older = old;
+			h->nodes[i].older = old;
 		return;
 	}
 	uint32_t above = open_up(h, lo, hi, &middle);
-	h->v[i].older = middle;
+	h->nodes[i].older = middle;
 	h->root = join(h, join(h, h->root, i), above);
 }
 
 /* Bring the log into the tree; pieces that come up meanwhile stand in it already. */
 static void settle(struct vt_history *h)
 {
-	for (uint32_t i = h->settled, end = h->n; i < end; i++)
-		if (i)
-			insert(h, i);
-	h->settled = h->n;
-}
-
-/* Make the table of first addresses as large as the log asks for. */
-static void grow_heads(struct vt_history *h)
-{
-	size_t size = SLACK;
-	while (size < h->cap)
-		size *= 2;
-	free(h->heads);
-	h->heads = vt_calloc(size, sizeof(*h->heads));
-	h->n_heads = size;
-	for (uint32_t i = 1; i < h->n; i++) {
-		uint32_t *head = &h->heads[hash(h->v[i].lo) & (size - 1)];
-		if (h->v[i].chain == PIECE)
-			continue;
-		h->v[i].chain = *head;
-		*head = i;
-	}
+	for (uint32_t i = h->settled ? h->settled : 1, end = h->deaths.n; i < end; i++)
+		insert(h, new_node(h, i));
+	h->settled = h->deaths.n;
 }
 
 /* Begin anew with the deaths from event number first on. */
@@ -208,68 +204,96 @@ static void forget(struct vt_history *h, uint64_t first)
 {
 	struct vt_history old = *h;
 	*h = (struct vt_history){ .reach = old.reach };
-	for (uint32_t i = 1; i < old.n; i++)
-		if (old.v[i].death >= first && old.v[i].chain != PIECE)
-			vt_history_add(h, &old.v[i]);
-	h->forget_at = 2 * (size_t)h->n + SLACK;
+	for (uint32_t i = 1; i < old.deaths.n; i++) {
+		struct vt_dead d = vt_deaths_get(&old.deaths, i);
+		if (d.death >= first && !vt_deaths_is_piece(&old.deaths, i))
+			vt_history_add(h, &d);
+	}
+	h->forget_at = 2 * (size_t)h->deaths.n + SLACK;
 	vt_history_free(&old);
+}
+
+/* Mark what is there, and no more what is gone. */
+static void mark_tree(struct vt_history *h, uint32_t t)
+{
+	if (!t)
+		return;
+	vt_marks_set(&h->marks, lo_of(h, t), hi_of(h, t));
+	mark_tree(h, h->nodes[t].left);
+	mark_tree(h, h->nodes[t].right);
+}
+
+/* Enter a death over whatever else died there. */
+static void add_last(struct vt_history *h, const struct vt_dead *d)
+{
+	uint32_t i = h->free_list;
+	if (i) {
+		h->free_list = h->nodes[i].left;
+		vt_deaths_set(&h->deaths, i, d);
+	} else {
+		i = vt_deaths_add(&h->deaths, d);
+	}
+	insert(h, new_node(h, i));
+	if (h->n_marked++ < h->deaths.n + STALE_MARKS) {
+		vt_marks_set(&h->marks, d->lo, d->hi);
+		return;
+	}
+	vt_marks_clear(&h->marks);
+	mark_tree(h, h->root);
+	h->n_marked = 0;
 }
 
 void vt_history_add(struct vt_history *h, const struct vt_dead *d)
 {
-	if (h->reach && h->n > h->forget_at && h->forget_at && d->death > h->reach)
+	if (h->only_last) {
+		add_last(h, d);
+		return;
+	}
+	if (h->reach && h->deaths.n > h->forget_at && h->forget_at && d->death > h->reach)
 		forget(h, d->death - h->reach);
 	if (h->reach && !h->forget_at)
 		h->forget_at = SLACK;
-	uint32_t i = new_node(h, d);
-	h->v[i].older = 0;
-	if (h->only_last) {
-		insert(h, i);
-		return;
-	}
-	h->v[i].chain = 0;
-	if (h->n_heads < h->cap) {
-		grow_heads(h);
-		return;
-	}
-	uint32_t *head = &h->heads[hash(d->lo) & (h->n_heads - 1)];
-	h->v[i].chain = *head;
-	*head = i;
+	vt_deaths_index(&h->deaths, vt_deaths_add(&h->deaths, d));
 }
 
-const struct vt_dead *vt_history_find(struct vt_history *h, uint64_t lo, uint64_t hi)
+/* What node i says; false: i is nobody. */
+static bool tell(const struct vt_history *h, uint32_t i, struct vt_dead *d)
+{
+	if (!i)
+		return false;
+	*d = vt_deaths_get(&h->deaths, i);
+	d->beneath = h->nodes[i].older;
+	return true;
+}
+
+bool vt_history_find(struct vt_history *h, uint64_t lo, uint64_t hi, struct vt_dead *d)
 {
 	if (!h->only_last)
 		settle(h);
-	uint32_t i = find(h, h->root, lo, hi);
-	return i ? &h->v[i] : NULL;
+	else if (!vt_marks_may_hold(&h->marks, lo, hi))
+		return false;
+	return tell(h, find(h, h->root, lo, hi), d);
 }
 
-const struct vt_dead *vt_history_same(const struct vt_history *h, uint64_t lo, uint64_t hi,
-				      uint32_t tid)
+bool vt_history_same(const struct vt_history *h, uint64_t lo, uint64_t hi, uint32_t tid,
+		     struct vt_dead *d)
 {
-	if (!h->n_heads)
-		return NULL;
-	uint32_t i = h->heads[hash(lo) & (h->n_heads - 1)];
-	for (int n = 0; i && n < LOOK_BACK; n++, i = h->v[i].chain) {
-		const struct vt_dead *d = &h->v[i];
-		if (d->lo == lo && d->hi == hi && (d->birth_tid == tid || d->death_tid == tid))
-			return d;
-	}
-	return NULL;
+	uint32_t i = vt_deaths_same(&h->deaths, lo, hi, tid);
+	if (i)
+		*d = vt_deaths_get(&h->deaths, i);
+	return i != 0;
 }
 
-const struct vt_dead *vt_history_older(const struct vt_history *h, const struct vt_dead *d,
-				       uint64_t lo, uint64_t hi)
+bool vt_history_older(const struct vt_history *h, const struct vt_dead *d, uint64_t lo, uint64_t hi,
+		      struct vt_dead *older)
 {
-	uint32_t i = find(h, d->older, lo, hi);
-	return i ? &h->v[i] : NULL;
+	return tell(h, find(h, d->beneath, lo, hi), older);
 }
 
 void vt_history_remove(struct vt_history *h, uint64_t lo, uint64_t hi)
 {
 	uint32_t middle;
-	if (!find(h, h->root, lo, hi))
+	if (!vt_marks_may_hold(&h->marks, lo, hi) || !find(h, h->root, lo, hi))
 		return;
 	uint32_t above = open_up(h, lo, hi, &middle);
 	h->root = join(h, h->root, above);
@@ -277,7 +301,8 @@ void vt_history_remove(struct vt_history *h, uint64_t lo, uint64_t hi)
 
 void vt_history_free(struct vt_history *h)
 {
-	free(h->v);
-	free(h->heads);
+	vt_deaths_free(&h->deaths);
+	vt_marks_clear(&h->marks);
+	free(h->nodes);
 	*h = (struct vt_history){ 0 };
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "alloc.h"
+#include "large_memory.h"
 
 /* The least size of the table of births, a power of two. */
 #define LEAST 8192
@@ -128,6 +129,12 @@ static void enter(struct vt_owners *o, const struct vt_birth *birth)
 	*b = *birth;
 }
 
+static void free_births(struct vt_owners *o)
+{
+	if (o->births)
+		vt_large_free(o->births, (o->mask + 1) * sizeof(*o->births));
+}
+
 /* A new table, of the births that something lives of. */
 static void renew(struct vt_owners *o, const struct vt_replay *r)
 {
@@ -135,7 +142,7 @@ static void renew(struct vt_owners *o, const struct vt_replay *r)
 	size_t live = r->model.totals.extents, size = LEAST;
 	while (size < 4 * live)
 		size *= 2;
-	o->births = vt_calloc(size, sizeof(*o->births));
+	o->births = vt_large_alloc(size * sizeof(*o->births), true);
 	o->mask = size - 1;
 	o->n = 0;
 	for (const struct vt_extent *x = vt_model_first(&r->model); x; x = vt_extent_next(x)) {
@@ -143,7 +150,7 @@ static void renew(struct vt_owners *o, const struct vt_replay *r)
 		if (b)
 			enter(o, b);
 	}
-	free(old.births);
+	free_births(&old);
 }
 
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth)
@@ -155,7 +162,7 @@ void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct 
 
 void vt_owners_free(struct vt_owners *o)
 {
-	free(o->births);
+	free_births(o);
 	for (size_t i = 0; i < o->cap_names; i++)
 		free(o->names[i]);
 	free(o->names);

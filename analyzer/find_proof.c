@@ -71,19 +71,17 @@ static void list(struct vt_find *f, const struct vt_dead *d, const struct vt_fin
 bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
+	struct vt_dead d;
 	if (!f->claims.root || !f->actor || !vt_find_range(e, &lo, &hi) ||
 	    (e->kind != VT_MUNMAP && e->kind != VT_MPROTECT && e->kind != VT_MADVISE &&
 	     e->kind != VT_MSYNC && e->kind != VT_MREMAP))
 		return false;
-	const struct vt_dead *d = vt_history_find(&f->claims, lo, hi);
-	while (d) {
-		struct vt_finding *n = vt_find_claimed(f, d);
-		if (n && prove_by(f, n, d, e, lo, hi)) {
-			list(f, d, n);
+	for (uint64_t at = lo; at < hi && vt_history_find(&f->claims, at, hi, &d); at = d.hi) {
+		struct vt_finding *n = vt_find_claimed(f, &d);
+		if (n && prove_by(f, n, &d, e, lo, hi)) {
+			list(f, &d, n);
 			return true;
 		}
-		uint64_t next = d->hi;
-		d = next < hi ? vt_history_find(&f->claims, next, hi) : NULL;
 	}
 	return false;
 }
@@ -92,17 +90,18 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 static void find_use_after(struct vt_find *f, const struct vt_event *e, uint64_t page)
 {
 	struct vt_find_piece p;
-	const struct vt_dead *d = vt_history_find(&f->history, page, page + VT_PAGE_SIZE);
+	struct vt_dead d;
+	bool died = vt_history_find(&f->history, page, page + VT_PAGE_SIZE, &d);
 	bool taken = vt_find_piece_at(f, page, page + VT_PAGE_SIZE, &p);
 	/* where something new lives, only code that was called there is sure to be meant */
-	if (!d || (taken && (!d->exec || (p.flags & VT_VM(EXEC)) || p.birth <= d->death)))
+	if (!died || (taken && (!d.exec || (p.flags & VT_VM(EXEC)) || p.birth <= d.death)))
 		return;
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_STALE_RANGE, page, page + VT_PAGE_SIZE);
 	n.severity = VT_SEVERITY_ERROR;
 	n.proof = VT_PROOF_FAULT;
 	n.proof_seq = e->seq;
-	vt_find_add_history(&n, d->birth);
-	vt_find_add_history(&n, d->death);
+	vt_find_add_history(&n, d.birth);
+	vt_find_add_history(&n, d.death);
 	if (taken) {
 		struct vt_birth b = vt_find_birth(f, &p);
 		vt_find_add_victim(f, &n, &p, &b);
@@ -116,8 +115,10 @@ void vt_find_fault(struct vt_find *f, const struct vt_event *e)
 	bool sent = (int64_t)e->a[2] <= 0; /* by kill, not by an instruction */
 	if ((e->a[1] != SIGSEGV && e->a[1] != SIGBUS && e->a[1] != SIGILL) || sent || !page)
 		return;
-	const struct vt_dead *d = vt_history_find(&f->claims, page, page + VT_PAGE_SIZE);
-	struct vt_finding *n = d ? vt_find_claimed(f, d) : NULL;
+	struct vt_dead d;
+	struct vt_finding *n = vt_history_find(&f->claims, page, page + VT_PAGE_SIZE, &d)
+				   ? vt_find_claimed(f, &d)
+				   : NULL;
 	if (!n || is_taken_since(f, n, page, page + VT_PAGE_SIZE)) {
 		find_use_after(f, e, page);
 		return;
@@ -126,5 +127,5 @@ void vt_find_fault(struct vt_find *f, const struct vt_event *e)
 	n->proof = VT_PROOF_FAULT;
 	n->proof_seq = e->seq;
 	vt_find_add_history(n, e->seq);
-	list(f, d, n);
+	list(f, &d, n);
 }

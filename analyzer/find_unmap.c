@@ -20,14 +20,15 @@
 static bool lost_before(struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
 			struct vt_dead *lost)
 {
-	const struct vt_dead *d = vt_history_find(&f->history, lo, hi);
-	bool any = false;
-	for (int i = 0; i < LOOK_BACK && d; i++, d = vt_history_older(&f->history, d, lo, hi)) {
-		bool own = d->owner == f->actor || d->killer == f->actor;
-		bool same_thread = d->birth_tid == e->tid || d->death_tid == e->tid;
-		if (!own || d->lo > lo || d->hi < hi || (any && !same_thread))
+	struct vt_dead d;
+	bool any = false, more = vt_history_find(&f->history, lo, hi, &d);
+	for (int i = 0; i < LOOK_BACK && more;
+	     i++, more = vt_history_older(&f->history, &d, lo, hi, &d)) {
+		bool own = d.owner == f->actor || d.killer == f->actor;
+		bool same_thread = d.birth_tid == e->tid || d.death_tid == e->tid;
+		if (!own || d.lo > lo || d.hi < hi || (any && !same_thread))
 			continue;
-		*lost = *d;
+		*lost = d;
 		any = true;
 		if (same_thread)
 			break;
@@ -56,10 +57,11 @@ static void find_nothing_there(struct vt_find *f, const struct vt_event *e, uint
 static bool had_just_this(const struct vt_find *f, const struct vt_event *e, uint64_t birth,
 			  uint64_t lo, uint64_t hi, struct vt_dead *lost)
 {
-	const struct vt_dead *d = vt_history_same(&f->history, lo, hi, e->tid);
-	if (!d || d->death >= birth || (d->owner != f->actor && d->killer != f->actor))
+	struct vt_dead d;
+	if (!vt_history_same(&f->history, lo, hi, e->tid, &d) || d.death >= birth ||
+	    (d.owner != f->actor && d.killer != f->actor))
 		return false;
-	*lost = *d;
+	*lost = d;
 	return true;
 }
 
@@ -107,32 +109,35 @@ static void find_own_part(struct vt_find *f, struct vt_finding *n)
 		n->mine_length = b.hi - b.lo;
 		vt_find_add_history(n, b.seq);
 	}
-	const struct vt_dead *d = vt_history_find(&f->history, v->lo, v->hi);
-	if (!d || d->killer != f->actor || d->death >= v->birth.seq)
+	struct vt_dead d;
+	if (!vt_history_find(&f->history, v->lo, v->hi, &d) || d.killer != f->actor ||
+	    d.death >= v->birth.seq)
 		return;
-	n->opened = d->death;
-	vt_find_add_history(n, d->death);
+	n->opened = d.death;
+	vt_find_add_history(n, d.death);
 }
 
-uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
+/* Whether a piece was the unmapping thread's own, or nobody's: the everyday case. */
+static bool is_everyday(const struct vt_find *f, const struct vt_event *e,
+			const struct vt_find_piece *p, const struct vt_birth *b)
 {
-	uint64_t lo, hi;
-	if (e->kind != VT_MUNMAP || vt_is_error(e->ret) || !f->actor || !vt_find_range(e, &lo, &hi))
-		return 0;
-	if (!f->n_pieces) {
-		find_nothing_there(f, e, lo, hi);
-		return 0;
-	}
+	bool own = b->owner == f->actor || b->root_owner == f->actor;
+	return !b->owner || (own && b->tid == e->tid) || vt_find_own_text(f, p);
+}
+
+/* Judge the pieces from one on; those before are everyday. */
+static uint32_t find_from(struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
+			  size_t from)
+{
 	struct vt_finding n = { 0 };
 	struct vt_dead d;
 	bool asked = false, lost = false;
-	for (size_t i = 0; i < f->n_pieces; i++) {
+	for (size_t i = from; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
 		struct vt_birth b = vt_find_birth(f, p);
-		bool own = b.owner == f->actor || b.root_owner == f->actor;
-		/* the everyday case first: nobody needs to know what died here before */
-		if (!b.owner || (own && b.tid == e->tid) || vt_find_own_text(f, p))
+		if (is_everyday(f, e, p, &b))
 			continue;
+		bool own = b.owner == f->actor || b.root_owner == f->actor;
 		enum vt_severity severity = VT_SEVERITY_SUSPICION;
 		if (own && !had_just_this(f, e, b.seq, lo, hi, &d)) {
 			f->handovers++;
@@ -163,4 +168,22 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 		find_own_part(f, &n);
 	vt_find_add_history(&n, f->hint_seq);
 	return vt_find_add(f, &n);
+}
+
+uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
+{
+	uint64_t lo, hi;
+	if (e->kind != VT_MUNMAP || vt_is_error(e->ret) || !f->actor || !vt_find_range(e, &lo, &hi))
+		return 0;
+	if (!f->n_pieces) {
+		find_nothing_there(f, e, lo, hi);
+		return 0;
+	}
+	/* nobody needs to know what died here before, then */
+	for (size_t i = 0; i < f->n_pieces; i++) {
+		struct vt_birth b = vt_find_birth(f, &f->pieces[i]);
+		if (!is_everyday(f, e, &f->pieces[i], &b))
+			return find_from(f, e, lo, hi, i);
+	}
+	return 0;
 }

@@ -1,0 +1,29 @@
+/*
+ * large_memory.c - zeroed memory in huge pages.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "large_memory.h"
+
+#include <sys/mman.h>
+
+#include "alloc.h"
+
+/* Below this a huge page would be mostly empty. */
+#define HUGE_ENOUGH (2u << 20)
+
+void *vt_large_alloc(size_t bytes, bool huge)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		vt_out_of_memory();
+	if (huge && bytes >= HUGE_ENOUGH)
+		madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
+}
+
+void vt_large_free(void *p, size_t bytes)
+{
+	if (p)
+		munmap(p, bytes);
+}
