@@ -6,7 +6,8 @@
  * program's is ever taken, not even for a moment. All signals are blocked in it (the lock's holder
  * has them blocked), so no handler of the program runs there; it has the holder's thread pointer,
  * while the holder waits. It belongs to the thread group, so nobody can wait for it or be told of
- * its end. While the process has one thread the work is done directly.
+ * its end. While the process has one thread, at its start and at its end, the work is done
+ * directly.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -54,6 +55,23 @@ bool vt_outside(void (*fn)(void *), void *arg)
 	while (atomic_load(&j.tid))
 		vt_sys4(SYS_futex, &j.tid, FUTEX_WAIT, 1, 0);
 	atomic_store(&vt.helper, 0);
+	return true;
+}
+
+/*
+ * At the end of the process: whether no other task shares its memory, so that what is opened here
+ * is met by nobody. Descriptors that another process shares are copied; nothing else is changed,
+ * and where all numbers are taken the answer is no.
+ */
+bool vt_is_alone(void)
+{
+	/* The second is a call that only a single thread may make, and that then does nothing. */
+	if (atomic_load(&vt.sandboxed) || vt_sys1(SYS_unshare, CLONE_VM | CLONE_FILES))
+		return false;
+	long fd = vt_sys4(SYS_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	vt_sys1(SYS_close, fd);
 	return true;
 }
 

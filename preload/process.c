@@ -159,7 +159,10 @@ static void start_clock(void)
 	vt.last_ns = vt.sync_ns;
 }
 
-/* Fill the model. Room for what follows is set aside first, so that the picture stays true. */
+/*
+ * Fill the model. Room for what follows is set aside first, and nothing of libc's is called until
+ * recording begins, so that the picture stays true.
+ */
 static void adopt(void)
 {
 	vt_arena_reserve(256u << 10);
@@ -221,10 +224,10 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		vt_inline_install(vt.options.inline_bytes, vt.options.cache);
 	}
 	bool handing = vt.sees_exec && !vt.misses_exec && vt_env_keep(envp);
+	on_exit(on_exit_last, NULL);
 	adopt();
 	vt_stack_home(&vt_self);
 	vt_meta_write(loader_start, 0);
-	on_exit(on_exit_last, NULL);
 	begin_recording(VT_SNAPSHOT_START);
 	vt_modules_define();
 	if (vt_store_publish()) {
@@ -447,8 +450,10 @@ void vt_end(const char *reason, long status)
 
 static void end(void *status)
 {
-	if (atomic_load(&vt.on))
-		vt_end("exit", *(long *)status);
+	if (!atomic_load(&vt.on))
+		return;
+	vt.single = vt_is_alone();
+	vt_end("exit", *(long *)status);
 }
 
 /* The process is about to end. */

@@ -145,7 +145,7 @@ struct vt_recorder {
 	uint32_t snapshots;
 	uint64_t snapshot_served, next_interval, heal_not_before;
 	bool heal_wanted;
-	bool single; /* no other thread can be there: the constructor, a fresh child */
+	bool single; /* no other thread can be there: at the start, in a fresh child, at the end */
 	struct vt_pending *threads,
 	    *thread_hand;                      /* all pending records; where the next is sought */
 	struct vt_borrower *_Atomic borrowers; /* tasks that share memory and thread pointer */
@@ -302,6 +302,7 @@ void vt_read_clocks(uint64_t *tick, uint64_t *ns);
 /* outside.c - work with a descriptor table of its own. */
 #define VT_HELPER_STACK (64u << 10)
 bool vt_outside(void (*fn)(void *), void *arg);
+bool vt_is_alone(void);
 long vt_read_file(const char *path, char *buf, size_t size);
 
 /* flux.c - what calls were doing while the kernel's view was read. */

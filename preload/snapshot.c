@@ -52,6 +52,10 @@ static struct {
 	uint64_t end_tick; /* when the reading of maps ended */
 	char line[4400];
 	size_t line_len;
+	struct { /* what adopting has read, for the snapshot that follows; n 0: nothing */
+		size_t n;
+		const uint8_t *window, *arena_end; /* the recorder's mappings then */
+	} kept;
 	char text[sizeof(struct vt_snapshot_head) + PIECE];
 	struct diff diffs[MAX_DIFFS];
 	size_t n_diffs;
@@ -273,6 +277,23 @@ static void store_piece(uint8_t what, size_t n, bool last)
 		snap.failed = true;
 }
 
+/* Keep the text of maps, if this is all of it. */
+static void keep_piece(size_t n, bool ended)
+{
+	bool all = ended && !snap.part++;
+	snap.kept.n = all ? n : 0;
+	snap.kept.window = vt.window;
+	snap.kept.arena_end = vt.arena_end;
+}
+
+/* Whether the areas are still those that were read: nobody but the recorder can have changed one.
+ */
+static bool is_kept(void)
+{
+	return snap.kept.n && vt.single && snap.kept.window == vt.window &&
+	       snap.kept.arena_end == vt.arena_end;
+}
+
 /* Read one file to its end, storing it piece by piece. */
 static bool read_one(const char *path, uint8_t what, bool last)
 {
@@ -294,17 +315,32 @@ static bool read_one(const char *path, uint8_t what, bool last)
 		}
 		if (what == VT_SNAP_MAPS)
 			lines(text, n);
-		if (n || last)
+		if (snap.adopt)
+			keep_piece(n, !more);
+		else if (n || last)
 			store_piece(what, n, last && !more);
 	}
 	vt_sys1(SYS_close, fd);
 	return true;
 }
 
+static bool read_maps(void)
+{
+	if (snap.adopt || !is_kept())
+		return read_one("/proc/self/maps", VT_SNAP_MAPS, false);
+	snap.part = 0;
+	store_piece(VT_SNAP_MAPS, snap.kept.n, false);
+	snap.compare = false;
+	return true;
+}
+
 static void read_all(void *arg)
 {
 	(void)arg;
-	if (!read_one("/proc/self/maps", VT_SNAP_MAPS, false)) {
+	bool told = read_maps();
+	if (!snap.adopt)
+		snap.kept.n = 0;
+	if (!told) {
 		snap.failed = true;
 		if (!snap.noted)
 			vt_note("snapshot", "not taken: /proc/self/maps cannot be opened");
