@@ -23,7 +23,8 @@
 #include <zstd.h>
 
 #define WINDOW      (128u << 10)
-#define STEP        (32u << 10) /* bytes that become usable at a time */
+#define FIRST_STEP  (8u << 10)  /* bytes that become usable at first; then as many again, */
+#define MOST_STEP   (32u << 10) /* until they are so many at a time */
 #define LAST_WINDOW (8u << 20)  /* a million events and more */
 #define LEVEL       4
 #define TYPICAL_RAW (64u << 10)
@@ -170,14 +171,15 @@ static bool allocate(void *at, uint64_t size)
 }
 
 /*
- * Pieces of the mappings become usable as they are needed: a process that makes a hundred calls
- * dirties thirty pages and not the whole megabyte. Returns false when the disk is full.
+ * Pieces of the mappings become usable as they are needed: a process that makes ten calls dirties
+ * ten pages, and not the whole megabyte. Returns false when the disk is full.
  */
 static bool ensure(uint8_t *base, size_t size, size_t *ready, size_t want)
 {
 	if (vt_likely(want <= *ready))
 		return true;
-	size_t to = (want + STEP - 1) / STEP * STEP;
+	size_t step = *ready < FIRST_STEP ? FIRST_STEP : *ready < MOST_STEP ? *ready : MOST_STEP;
+	size_t to = *ready + (want - *ready + step - 1) / step * step;
 	if (to > size)
 		to = size;
 	if (want > size || !allocate(base + *ready, to - *ready))
