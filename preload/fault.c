@@ -8,6 +8,10 @@
  * have done, with the same registers in the core file and the same line in its log. A signal that
  * was sent is sent again with what came with it, and arrives when the handler has returned.
  *
+ * A handler that the program sets with SA_RESETHAND is entered through vt_fault_once (thunk.S),
+ * which puts our handler where the kernel would put SIG_DFL, and goes on to the program's as if it
+ * had not been there.
+ *
  * What it finds may be broken: it runs on a stack of its own, and a fault of its own (a stack that
  * cannot be unwound) ends the attempt, not the process.
  *
@@ -33,13 +37,28 @@ struct action {
 	uint64_t handler, flags, restorer, mask;
 };
 
-static const uint8_t watched[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+static const struct {
+	int sig;
+	const char *name;
+} watched[] = {
+	{ SIGSEGV, "SIGSEGV" }, { SIGBUS, "SIGBUS" },   { SIGILL, "SIGILL" },
+	{ SIGFPE, "SIGFPE" },   { SIGABRT, "SIGABRT" },
+};
+#define N_WATCHED (sizeof(watched) / sizeof(watched[0]))
+
+/* A handler to be entered once: by who finds it armed. It stays known for a vfork child's copy. */
+struct once {
+	_Atomic uint64_t handler;
+	_Atomic bool armed;
+};
 
 enum stage { UNWINDING = 1, ENTERING };
 
 static struct {
 	volatile bool on;
-	struct action view[MAX_SIGNAL + 1]; /* what the program has set where our handler stands */
+	struct action view[MAX_SIGNAL + 1]; /* what the program has set where one of ours stands */
+	struct once once[MAX_SIGNAL + 1];
+	uint64_t told; /* signals that the program handles, noted */
 	uint8_t *stack, *nested_stack;
 	/* One thread at a time; it may be the last thing that the process does. */
 	_Atomic uint32_t busy; /* its tid */
@@ -56,8 +75,11 @@ struct fault {
 };
 
 void vt_fault_restore(void);
+void vt_fault_once(void);
 __attribute__((visibility("hidden"))) void vt_fault_handler(int sig, siginfo_t *info,
 							    void *context);
+__attribute__((visibility("hidden"))) void vt_fault_late(int sig, siginfo_t *info, void *context);
+__attribute__((visibility("hidden"))) uint64_t vt_fault_shot(int sig);
 
 static uint64_t bit(int sig)
 {
@@ -70,13 +92,15 @@ static long set(int sig, const struct action *new, struct action *old)
 }
 
 /* No other signal comes in between, but for a fault of the handler itself. */
+static const uint64_t held = ~(1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1));
+
 static void install(int sig)
 {
 	const struct action ours = {
 		.handler = (uint64_t)vt_fault_handler,
 		.flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER,
 		.restorer = (uint64_t)vt_fault_restore,
-		.mask = ~(bit(SIGSEGV) | bit(SIGBUS)),
+		.mask = held,
 	};
 	set(sig, &ours, NULL);
 }
@@ -86,12 +110,27 @@ static bool is_ours(const struct action *a)
 	return a->handler == (uint64_t)vt_fault_handler;
 }
 
-static bool is_watched(long sig)
+static bool is_once(const struct action *a)
 {
-	for (size_t i = 0; i < sizeof(watched); i++)
-		if (watched[i] == sig)
-			return true;
-	return false;
+	return a->handler == (uint64_t)vt_fault_once;
+}
+
+static bool is_handler(const struct action *a)
+{
+	return a->handler != (uint64_t)SIG_DFL && a->handler != (uint64_t)SIG_IGN;
+}
+
+static bool is_one_shot(const struct action *a)
+{
+	return is_handler(a) && (a->flags & SA_RESETHAND);
+}
+
+static const char *watched_name(long sig)
+{
+	for (size_t i = 0; i < N_WATCHED; i++)
+		if (watched[i].sig == sig)
+			return watched[i].name;
+	return NULL;
 }
 
 /* A call of the program, handed to what runs under the lock. */
@@ -103,6 +142,15 @@ struct request {
 	long ret;
 };
 
+/* Where a process that dies without a word may have been: in a handler of its own. */
+static void note_handler(int sig)
+{
+	if ((faults.told & bit(sig)) || !atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
+		return;
+	faults.told |= bit(sig);
+	vt_note("handles", watched_name(sig));
+}
+
 /*
  * The kernel's own answer and its own form of what was set are what the program gets to see. A
  * vfork child has handlers of its own, and no say in what its parent is told.
@@ -110,16 +158,37 @@ struct request {
 static void act(void *arg)
 {
 	struct request *r = arg;
-	struct action was;
-	r->ret = set(r->sig, r->new, &was);
+	struct once *once = &faults.once[r->sig];
+	struct action *view = &faults.view[r->sig], told = *view, was;
+	bool armed = atomic_load(&once->armed);
+	bool keep = faults.on && r->mine && r->new;
+	if (keep && is_one_shot(r->new)) {
+		/* who is still on the way to the one before it takes this one */
+		struct action ours = *r->new;
+		ours.handler = (uint64_t)vt_fault_once;
+		ours.flags = (ours.flags & ~(uint64_t)SA_RESETHAND) | SA_SIGINFO;
+		atomic_store(&once->handler, r->new->handler);
+		armed = atomic_exchange(&once->armed, true);
+		r->ret = set(r->sig, &ours, &was);
+		set(r->sig, NULL, view);
+		view->handler = r->new->handler;
+		view->flags &= ~(uint64_t)SA_SIGINFO;
+		view->flags |= r->new->flags &(SA_RESETHAND | SA_SIGINFO);
+	} else {
+		r->ret = set(r->sig, r->new, &was);
+	}
 	if (r->ret)
 		return;
+	if (is_once(&was) && !armed)
+		told.handler = (uint64_t)SIG_DFL;
 	if (r->old)
-		*r->old = is_ours(&was) ? faults.view[r->sig] : was;
-	if (r->new && r->new->handler == (uint64_t)SIG_DFL && r->mine &&faults.on) {
-		set(r->sig, NULL, &faults.view[r->sig]);
+		*r->old = is_ours(&was) || is_once(&was) ? told : was;
+	if (keep && r->new->handler == (uint64_t)SIG_DFL) {
+		set(r->sig, NULL, view);
 		install(r->sig);
 	}
+	if (keep && is_handler(r->new))
+		note_handler(r->sig);
 }
 
 /* rt_sigaction as the program makes it. */
@@ -127,7 +196,7 @@ long vt_sigaction(uint8_t how, long sig, long new, long old, long size)
 {
 	struct action copy, answer;
 	struct request r = { .sig = (int)sig };
-	if (!faults.on || !is_watched(sig) || size != sizeof(uint64_t))
+	if (!faults.on || !watched_name(sig) || size != sizeof(uint64_t))
 		return vt_sys4(SYS_rt_sigaction, sig, new, old, size);
 	if (new &&how == VT_EV_INNER)
 		copy = *(const struct action *)new;
@@ -136,10 +205,15 @@ long vt_sigaction(uint8_t how, long sig, long new, long old, long size)
 	/* Whether the answer can be written is the kernel's to say, before anything is changed. */
 	if (old && how != VT_EV_INNER && vt_is_error(vt_sys4(SYS_rt_sigaction, sig, 0, old, size)))
 		return vt_sys4(SYS_rt_sigaction, sig, new, old, size);
-	r.mine = vt_is_mine() || !atomic_load(vt.fork_guard);
+	bool fresh = !atomic_load(vt.fork_guard);
+	r.mine = fresh || vt_is_mine();
 	r.new = new ? &copy : NULL;
 	r.old = &answer;
-	vt_locked(act, &r);
+	/* in a new child the lock may be that of a thread which is not there */
+	if (fresh)
+		act(&r);
+	else
+		vt_locked(act, &r);
 	if (!r.ret && old)
 		*(struct action *)old = answer;
 	return r.ret;
@@ -188,12 +262,12 @@ static bool comes_again(const struct fault *f)
 static void let_die(const struct fault *f)
 {
 	struct action usual = faults.view[f->sig];
-	uint64_t held = bit(f->sig);
+	uint64_t mask = bit(f->sig);
 	usual.handler = (uint64_t)SIG_DFL;
 	set(f->sig, &usual, NULL);
 	if (comes_again(f))
 		return;
-	vt_sys4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &held, 0, sizeof(held));
+	vt_sys4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &mask, 0, sizeof(mask));
 	vt_sys4(SYS_rt_tgsigqueueinfo, vt_sys0(SYS_getpid), vt_sys0(SYS_gettid), f->sig, f->info);
 }
 
@@ -219,6 +293,46 @@ void vt_fault_handler(int sig, siginfo_t *info, void *context)
 	let_die(&f);
 }
 
+/* The one handler that was to be entered has been. */
+static void reset(void *arg)
+{
+	int sig = *(int *)arg;
+	struct action now;
+	if (set(sig, NULL, &now) || !is_once(&now) || atomic_load(&faults.once[sig].armed))
+		return;
+	faults.view[sig].handler = (uint64_t)SIG_DFL;
+	install(sig);
+}
+
+/*
+ * A signal whose handler was set with SA_RESETHAND: where to go on. The moment at which the kernel
+ * would have taken the handler away is that of the exchange.
+ */
+uint64_t vt_fault_shot(int sig)
+{
+	struct once *once = &faults.once[sig];
+	bool fresh = !atomic_load(vt.fork_guard);
+	if (!fresh && !vt_is_mine()) {
+		struct action usual = faults.view[sig];
+		usual.handler = (uint64_t)SIG_DFL;
+		set(sig, &usual, NULL);
+		return atomic_load(&once->handler);
+	}
+	bool won = atomic_exchange(&once->armed, false);
+	if (fresh)
+		reset(&sig);
+	else
+		vt_locked(reset, &sig);
+	return won ? atomic_load(&once->handler) : (uint64_t)vt_fault_late;
+}
+
+/* As vt_fault_handler, entered with the flags of a handler that had been taken away by then. */
+void vt_fault_late(int sig, siginfo_t *info, void *context)
+{
+	vt_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &held, 0, sizeof(held));
+	vt_fault_handler(sig, info, context);
+}
+
 /* While the process has one thread. */
 void vt_faults_init(void)
 {
@@ -233,28 +347,45 @@ void vt_faults_init(void)
 	if (!faults.stack || !faults.nested_stack)
 		return;
 	faults.on = true;
-	for (size_t i = 0; i < sizeof(watched); i++) {
-		struct action *view = &faults.view[watched[i]];
-		if (!set(watched[i], NULL, view) && view->handler == (uint64_t)SIG_DFL)
-			install(watched[i]);
+	for (size_t i = 0; i < N_WATCHED; i++) {
+		struct action now;
+		struct request r = { .sig = watched[i].sig, .mine = true, .new = &now };
+		if (!set(r.sig, NULL, &now))
+			act(&r);
 	}
+	vt_note("faults", "recorded");
 }
 
-static void remove_all(void *arg)
+/* A vfork child takes away its own. */
+static void remove_all(void *mine)
 {
 	struct action now;
-	(void)arg;
-	for (size_t i = 0; i < sizeof(watched); i++)
-		if (!set(watched[i], NULL, &now) && is_ours(&now))
-			set(watched[i], &faults.view[watched[i]], NULL);
+	for (size_t i = 0; i < N_WATCHED; i++) {
+		int sig = watched[i].sig;
+		if (set(sig, NULL, &now) || (!is_ours(&now) && !is_once(&now)))
+			continue;
+		struct action view = faults.view[sig];
+		if (is_once(&now) && !atomic_load(&faults.once[sig].armed))
+			view.handler = (uint64_t)SIG_DFL;
+		set(sig, &view, NULL);
+	}
+	if (!*(bool *)mine)
+		return;
 	faults.on = false;
+	if (atomic_load(&vt.on) && atomic_load(vt.fork_guard))
+		vt_note("faults", "not recorded from here on: a seccomp filter comes");
 }
 
 /* Before a filter forbids what the handler needs. */
 void vt_faults_remove(void)
 {
-	if (faults.on)
-		vt_locked(remove_all, NULL);
+	if (!faults.on)
+		return;
+	bool fresh = !atomic_load(vt.fork_guard), mine = fresh || vt_is_mine();
+	if (fresh)
+		remove_all(&mine);
+	else
+		vt_locked(remove_all, &mine);
 }
 
 #else

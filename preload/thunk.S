@@ -17,6 +17,7 @@
  * vfork         libc's function of that name: the return address waits in rdi, as there.
  * syscall       libc's function of that name: numbers of ours go to vt_inner.
  * vt_fault_restore  where a handler of ours returns to.
+ * vt_fault_once where the kernel enters a handler that the program has set with SA_RESETHAND.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -317,6 +318,45 @@ vt_fault_restore:
 	movl $15, %eax
 	syscall
 	.size vt_fault_restore, . - vt_fault_restore
+
+	/* Asks where to go, and goes there as the kernel came here: every register, and the stack. */
+	.globl vt_fault_once
+	.hidden vt_fault_once
+	.type vt_fault_once, @function
+vt_fault_once:
+	.cfi_startproc
+	leaq -8(%rsp), %rsp		/* where to go */
+	pushfq
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	pushq %rsi
+	pushq %rdi
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %r11
+	.cfi_adjust_cfa_offset 88
+	call vt_fault_shot
+	movq %rax, 80(%rsp)
+	.irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	pxor %xmm\n, %xmm\n
+	.endr
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rdi
+	popq %rsi
+	popq %rdx
+	popq %rcx
+	popq %rax
+	popfq
+	leaq 8(%rsp), %rsp
+	.cfi_adjust_cfa_offset -88
+	jmp *-8(%rsp)
+	.cfi_endproc
+	.size vt_fault_once, . - vt_fault_once
 
 	/* As libc's: fork-like numbers must not meet a frame of ours, so only known ones go to C. */
 	.globl syscall

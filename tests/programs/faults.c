@@ -9,6 +9,7 @@
  *   faults altstack  on a small alternate stack of the thread's own
  *   faults actions   prints what sigaction, signal and the raw call answer
  *   faults child     a forked child that makes no call before its fault
+ *   faults quiet     ends with status 7 by an instruction of its own
  *
  * Before it dies the program prints the address of the fault, and where the frame is that it stands
  * in.
@@ -168,6 +169,13 @@ static void on_small_stack(void)
 	touch((char *)16);
 }
 
+static void end_quietly(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("movl $231, %%eax; movl $7, %%edi; nop; syscall" ::: "memory");
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "null";
@@ -197,6 +205,8 @@ int main(int argc, char **argv)
 		print_actions();
 	else if (!strcmp(mode, "altstack"))
 		on_small_stack();
+	else if (!strcmp(mode, "quiet"))
+		end_quietly();
 	else if (!strcmp(mode, "child")) {
 		int status;
 		pid_t pid = fork();
