@@ -9,6 +9,7 @@
 #include "call_text.h"
 #include "commands.h"
 #include "dump_json.h"
+#include "ending.h"
 #include "options.h"
 #include "report_json.h"
 #include "units.h"
@@ -28,6 +29,8 @@ struct dump {
 	struct vt_sites *sites;
 	struct vt_roles *roles;
 	struct vt_mapping_role role; /* of what the event under way maps, or is about */
+	bool some;                   /* only some calls are wanted */
+	struct vt_ending ending;
 };
 
 static bool is_wanted(const struct dump *d, const struct vt_event *e)
@@ -114,6 +117,7 @@ static void dump_calls(struct dump *d)
 			continue;
 		if (item.event.seq > d->to)
 			break;
+		vt_ending_event(&d->ending, &item.event);
 		print_event(d, &item.event);
 	}
 }
@@ -188,12 +192,35 @@ static void dump_replayed(struct dump *d)
 			break;
 		if (d->with_roles)
 			role_after(d, &item.event);
+		vt_ending_event(&d->ending, &item.event);
 		print_event(d, &item.event);
 	}
 	vt_roles_free(d->roles);
 	vt_sites_free(past);
 	vt_sites_free(d->sites);
 	vt_replay_fini(&d->replay);
+}
+
+/*
+ * The signal that the parent was told of, as strace shows it. JSON has an object for it where no
+ * fault is the last event.
+ */
+static void print_ending(struct dump *d)
+{
+	uint64_t ns = vt_trace_meta_u64(d->trace, "told", 0);
+	uint64_t us = (d->trace->header.start_realtime_ns + ns) / 1000;
+	struct vt_ending *n = &d->ending;
+	char name[48];
+
+	vt_ending_close(n, d->trace);
+	if (n->end != VT_END_SIGNAL || !n->told || d->some || d->n_tids || d->to != UINT64_MAX)
+		return;
+	if (!d->json)
+		printf("%-5u %llu.%06u +++ killed by %s +++\n", d->trace->header.pid,
+		       (unsigned long long)us / 1000000, (unsigned)(us % 1000000),
+		       vt_ending_signal(n, name, sizeof(name)));
+	else if (n->fault != n->signal)
+		vt_json_print(stdout, vt_ending_json(d->trace, n, ns));
 }
 
 static int usage(void)
@@ -214,6 +241,7 @@ static int usage(void)
 static bool parse_calls(struct dump *d, char *list)
 {
 	memset(d->kinds, 0, sizeof(d->kinds));
+	d->some = true;
 	for (char *name; (name = strsep(&list, ","));) {
 		int kind = 0;
 		while (kind < VT_KIND_COUNT && strcmp(vt_kinds[kind].name, name))
@@ -318,6 +346,7 @@ int vt_cmd_dump(int argc, char **argv)
 			dump_replayed(&d);
 		else
 			dump_calls(&d);
+		print_ending(&d);
 		status = vt_close_operand(d.trace, VT_EXIT_OK);
 	}
 	free(d.tids);

@@ -26,6 +26,7 @@
 #include "record_output.h"
 #include "record_preflight.h"
 #include "record_preload.h"
+#include "trace.h"
 #include "units.h"
 
 /* What is to be run, and how. */
@@ -217,6 +218,13 @@ static void forward_signal(int sig)
 		kill((pid_t)command_pid, sig);
 }
 
+static uint64_t wall_clock(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /*
  * Start the command. The terminal's signals go to both of us: it decides what they mean. Returns 0
  * or the errno of exec.
@@ -227,12 +235,10 @@ static int start_command(struct recording *r)
 	struct sigaction before[4];
 	sigset_t all, mask;
 	int report[2], error = 0;
-	struct timespec now;
 
 	if (pipe2(report, O_CLOEXEC) != 0)
 		return errno;
-	clock_gettime(CLOCK_REALTIME, &now);
-	r->start_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	r->start_ns = wall_clock();
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &mask);
 	for (int i = 0; i < 4; i++) {
@@ -261,14 +267,17 @@ static int start_command(struct recording *r)
 	return error;
 }
 
-static int wait_for_command(const struct recording *r)
+static struct vt_told wait_for_command(const struct recording *r)
 {
-	int status;
-	while (waitpid(r->pid, &status, 0) < 0)
+	struct vt_told told = { 0 };
+	struct rusage usage = { 0 };
+	while (wait4(r->pid, &told.status, 0, &usage) < 0)
 		if (errno != EINTR)
-			return 0;
+			return told;
 	command_pid = 0;
-	return status;
+	told.realtime_ns = wall_clock();
+	told.maxrss_kb = (uint64_t)usage.ru_maxrss;
+	return told;
 }
 
 /* Die as the command did, so that a shell sees the same; without a second core file. */
@@ -305,11 +314,10 @@ static uint64_t count_events(const char *path)
 }
 
 /* One line on what was recorded, for a person at a terminal; a warning when nothing was. */
-static void tell_result(const struct recording *r, int status)
+static void tell_result(const struct recording *r, const struct vt_told *told)
 {
-	struct vt_record_traces t =
-	    vt_record_collect(r->pattern, r->pid, r->executable, r->start_ns,
-			      WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	struct vt_record_traces t = vt_record_collect(r->pattern, r->pid, r->executable,
+						      r->start_ns, told->realtime_ns ? told : NULL);
 	if (!t.own) {
 		vt_complain("%s wrote no trace: the library was not loaded, or could not write %s",
 			    r->argv[0], r->pattern);
@@ -344,13 +352,13 @@ int vt_cmd_record(int argc, char **argv)
 		result = VT_EXIT_BAD;
 	if (result < 0) {
 		int error = start_command(&r);
-		int status = r.pid > 0 ? wait_for_command(&r) : 0;
+		struct vt_told told = r.pid > 0 ? wait_for_command(&r) : (struct vt_told){ 0 };
 		if (error) {
 			result = vt_complain("%s: cannot be run: %s", r.argv[0], strerror(error));
 		} else {
-			tell_result(&r, status);
-			result =
-			    WIFSIGNALED(status) ? die_of(WTERMSIG(status)) : WEXITSTATUS(status);
+			tell_result(&r, &told);
+			result = WIFSIGNALED(told.status) ? die_of(WTERMSIG(told.status))
+							  : WEXITSTATUS(told.status);
 		}
 	}
 	free(r.file);

@@ -31,7 +31,7 @@ int vt_cmd_seal(int argc, char **argv)
 		return vt_complain("which trace? (%s --help)", argv[0]);
 	for (int i = optind; i < argc; i++) {
 		char *error = NULL;
-		if (vt_trace_seal(argv[i], 0, &error))
+		if (vt_trace_seal(argv[i], NULL, &error))
 			status = vt_complain("%s", error);
 		free(error);
 	}

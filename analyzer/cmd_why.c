@@ -8,6 +8,7 @@
 
 #include "alloc.h"
 #include "commands.h"
+#include "ending.h"
 #include "find_story.h"
 #include "options.h"
 #include "why_history.h"
@@ -49,20 +50,38 @@ static bool parse_range(const char *text, struct vt_why *why)
 	return second > why->addr && why->end;
 }
 
-/* The address of the last fault in the trace. */
-static bool find_fault(struct vt_trace *t, struct vt_why *why)
+/* The address of the last fault in the trace; *ending: how the process ended. */
+static bool find_fault(struct vt_trace *t, struct vt_why *why, struct vt_ending *ending)
 {
 	struct vt_item item;
 	bool found = false;
 	vt_trace_rewind(t);
 	while (vt_trace_next(t, &item) != VT_ITEM_END) {
-		if (item.type != VT_ITEM_EVENT || item.event.kind != VT_FAULT ||
-		    (int64_t)item.event.a[2] <= 0)
+		if (item.type != VT_ITEM_EVENT)
+			continue;
+		vt_ending_event(ending, &item.event);
+		if (item.event.kind != VT_FAULT || (int64_t)item.event.a[2] <= 0)
 			continue;
 		why->addr = item.event.a[0];
 		found = true;
 	}
+	vt_ending_close(ending, t);
 	return found;
+}
+
+/* There is no address to tell of. */
+static int tell_no_fault(const struct vt_trace *t, const struct vt_ending *ending)
+{
+	char name[48];
+	if (ending->end != VT_END_SIGNAL)
+		return vt_complain("%s: the process did not die of a fault, as far as is recorded",
+				   t->path);
+	vt_ending_signal(ending, name, sizeof(name));
+	if (!vt_ending_is_silent(ending, t))
+		return vt_complain("%s: the process was ended by %s: no address is known", t->path,
+				   name);
+	return vt_complain("%s: the process was ended by %s. %s", t->path, name,
+			   vt_ending_silence(ending, t));
 }
 
 static int tell(struct vt_why *why, struct vt_trace *t, const struct vt_when *at, bool json)
@@ -134,10 +153,9 @@ int vt_cmd_why(int argc, char **argv)
 	struct vt_trace *t = vt_open_operand(fault ? argc : argc - 1, argv);
 	if (!t)
 		return VT_EXIT_BAD;
-	if (fault && !find_fault(t, &why))
-		return vt_close_operand(
-		    t, vt_complain("%s: the process did not die of a fault, as far as is recorded",
-				   t->path));
+	struct vt_ending ending = { 0 };
+	if (fault && !find_fault(t, &why, &ending))
+		return vt_close_operand(t, tell_no_fault(t, &ending));
 	why.stacks |= json;
 	return vt_close_operand(t, tell(&why, t, &at, json));
 }

@@ -8,7 +8,7 @@
 #include "names.h"
 #include "report_json.h"
 
-static struct json_object *args(const struct vt_event *e)
+static struct json_object *arguments(const struct vt_event *e)
 {
 	struct json_object *o = json_object_new_object();
 	const uint8_t *class = vt_kinds[e->kind].arg;
@@ -67,7 +67,7 @@ static void add_result(struct json_object *o, const struct vt_event *e)
 		vt_json_text(o, "errno", vt_errno_name((int)-e->ret));
 }
 
-struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_event *e)
+static void add_flags(struct json_object *o, uint8_t set)
 {
 	static const struct {
 		const char *name;
@@ -77,6 +77,12 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 		{ "raw", VT_EV_RAW },       { "late", VT_EV_LATE },
 		{ "undone", VT_EV_UNDONE }, { "shared_vm", VT_EV_SHARED_VM },
 	};
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		vt_json_bool(o, flags[i].name, set & flags[i].flag);
+}
+
+struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_event *e)
+{
 	static const char *const unseen[] = {
 		[VT_UNSEEN_CHANGE] = "change",
 		[VT_UNSEEN_STACK_GROWTH] = "stack growth",
@@ -91,7 +97,7 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 	vt_json_u64(o, "tid", e->tid);
 	vt_json_text(o, "thread", vt_trace_thread_name(t, e->tid));
 	vt_json_text(o, "call", vt_kinds[e->kind].name);
-	json_object_object_add(o, "args", args(e));
+	json_object_object_add(o, "args", arguments(e));
 	text = symbols(e);
 	if (text)
 		json_object_object_add(o, "text", text);
@@ -102,7 +108,27 @@ struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_even
 		vt_json_text(o, "name", vt_event_name(t, e));
 	if (vt_is_remark(e) && e->kind != VT_FAULT)
 		vt_json_text(o, "unseen", e->aux <= VT_UNSEEN_ORDER ? unseen[e->aux] : NULL);
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-		vt_json_bool(o, flags[i].name, e->flags & flags[i].flag);
+	add_flags(o, e->flags);
+	return o;
+}
+
+struct json_object *vt_ending_json(const struct vt_trace *t, const struct vt_ending *n, uint64_t ns)
+{
+	struct json_object *o = json_object_new_object(), *args = json_object_new_object();
+	struct json_object *text = json_object_new_object();
+
+	vt_json_u64(o, "seq", n->last_seq + 1);
+	json_object_object_add(o, "time", seconds(ns));
+	json_object_object_add(o, "duration", seconds(0));
+	vt_json_u64(o, "tid", t->header.pid);
+	vt_json_text(o, "thread", vt_trace_thread_name(t, t->header.pid));
+	vt_json_text(o, "call", "killed");
+	vt_json_u64(args, "signo", (uint64_t)n->signal);
+	vt_json_bool(args, "core", n->core);
+	json_object_object_add(o, "args", args);
+	vt_json_text(text, "signo", vt_signal_name(n->signal));
+	json_object_object_add(o, "text", text);
+	json_object_object_add(o, "ret", NULL);
+	add_flags(o, 0);
 	return o;
 }

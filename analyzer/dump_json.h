@@ -6,7 +6,7 @@
 #ifndef VMTRAIL_ANALYZER_DUMP_JSON_H
 #define VMTRAIL_ANALYZER_DUMP_JSON_H
 
-#include "trace.h"
+#include "ending.h"
 #include <json-c/json.h>
 
 /*
@@ -16,5 +16,9 @@
  * known of the call: own, inner, raw, late, undone, shared_vm. The caller frees it.
  */
 struct json_object *vt_event_json(const struct vt_trace *t, const struct vt_event *e);
+
+/* The signal that the parent was told of, ns after the start, as if it were one more event. */
+struct json_object *vt_ending_json(const struct vt_trace *t, const struct vt_ending *n,
+				   uint64_t ns);
 
 #endif

@@ -49,15 +49,8 @@ static void take_event(struct vt_process *p, const struct vt_trace *t, const str
 				    .pid = (uint32_t)e->ret,
 				    .maker = t->header.pid,
 				    .call = e->kind };
-	} else if (e->kind == VT_EXECVE && (e->flags & VT_EV_UNDONE) &&
-		   !(e->flags & VT_EV_SHARED_VM)) {
-		p->end = VT_END_EXEC;
-		free(p->image);
-		p->image = e->file ? strdup(t->files[e->file].path) : NULL;
-	} else if (e->kind == VT_FAULT && !(e->flags & VT_EV_SHARED_VM)) {
-		p->end = VT_END_SIGNAL;
-		p->signal = (int)e->a[1];
 	}
+	vt_ending_event(&p->ending, e);
 	if (e->begin_ns + e->dur_ns > p->length_ns)
 		p->length_ns = e->begin_ns + e->dur_ns;
 }
@@ -82,24 +75,6 @@ static void replay(struct vt_process *p, struct vt_trace *t, struct births *birt
 	vt_replay_fini(&r);
 }
 
-/* What the trace's own end tells, after its last events had their say. */
-static void take_end(struct vt_process *p, const struct vt_trace *t)
-{
-	const char *reason = vt_trace_meta(t, "reason");
-	p->lost = vt_trace_meta_u64(t, "lost", t->header.lost);
-	if (reason && !strcmp(reason, "exit")) {
-		p->end = VT_END_EXIT;
-		p->status = (int)vt_trace_meta_u64(t, "status", 0);
-	} else if (reason && !strcmp(reason, "seccomp")) {
-		p->end = VT_END_SANDBOX;
-	} else if (p->end == VT_END_UNKNOWN && !reason && vt_trace_is_recording(t)) {
-		p->end = VT_END_RUNNING;
-	} else if (p->end == VT_END_UNKNOWN && vt_trace_meta(t, "signal")) {
-		p->end = VT_END_SIGNAL;
-		p->signal = (int)vt_trace_meta_u64(t, "signal", 0);
-	}
-}
-
 static void read_process(struct vt_process *p, struct births *births)
 {
 	struct vt_trace *t = vt_trace_open(p->path, &p->damage);
@@ -109,7 +84,10 @@ static void read_process(struct vt_process *p, struct births *births)
 	p->pid = t->header.pid;
 	p->start_ns = t->header.start_realtime_ns;
 	replay(p, t, births);
-	take_end(p, t);
+	vt_ending_close(&p->ending, t);
+	p->lost = vt_trace_meta_u64(t, "lost", t->header.lost);
+	if (p->ending.image)
+		p->image = strdup(t->files[p->ending.image].path);
 	const char *command = vt_trace_meta(t, "cmd");
 	p->command = strdup(command ? command : "");
 	p->ppid = (uint32_t)vt_trace_meta_u64(t, "ppid", 0);
@@ -202,7 +180,7 @@ static void link_process(struct vt_process_tree *tree, size_t i, const struct bi
 {
 	struct vt_process *p = &tree->v[i];
 	size_t same = before(tree, i, p->pid);
-	if (same < tree->n && tree->v[same].end != VT_END_EXIT) {
+	if (same < tree->n && tree->v[same].ending.end != VT_END_EXIT) {
 		p->link = VT_LINK_EXEC;
 		p->parent = same;
 		return;

@@ -6,17 +6,7 @@
 #ifndef VMTRAIL_ANALYZER_PROCESS_TREE_H
 #define VMTRAIL_ANALYZER_PROCESS_TREE_H
 
-#include "trace.h"
-
-/* How a process's image came to its end. */
-enum vt_process_end {
-	VT_END_UNKNOWN, /* killed, or the trace stops: nothing tells why */
-	VT_END_EXIT,    /* status */
-	VT_END_SIGNAL,  /* died of a fault of its own, or of what `record` saw: signal */
-	VT_END_EXEC,    /* replaced by image */
-	VT_END_SANDBOX, /* went on under a seccomp filter that forbids recording */
-	VT_END_RUNNING,
-};
+#include "ending.h"
 
 /* How a trace's process came from its parent's. */
 enum vt_process_link {
@@ -38,9 +28,8 @@ struct vt_process {
 	uint64_t events;     /* without the recorder's own */
 	uint64_t peak_bytes; /* mapped */
 	uint64_t unseen, mismatches, lost;
-	enum vt_process_end end;
-	int status, signal;
-	char *image;
+	struct vt_ending ending;
+	char *image; /* that replaced it */
 	enum vt_process_link link;
 	uint8_t call;       /* enum vt_kind, for VT_LINK_CALL */
 	size_t parent;      /* index, below its own; with VT_LINK_NONE: meaningless */

@@ -14,17 +14,12 @@
 
 const char *vt_process_end_text(const struct vt_process *p, char *buf, size_t size)
 {
-	const char *name;
-	switch (p->end) {
+	switch (p->ending.end) {
 	case VT_END_EXIT:
-		snprintf(buf, size, "exit %d", p->status);
+		snprintf(buf, size, "exit %d", p->ending.status);
 		break;
 	case VT_END_SIGNAL:
-		name = vt_signal_name(p->signal);
-		if (name)
-			snprintf(buf, size, "%s", name);
-		else
-			snprintf(buf, size, "signal %d", p->signal);
+		vt_ending_signal(&(struct vt_ending){ .signal = p->ending.signal }, buf, size);
 		break;
 	case VT_END_EXEC:
 		snprintf(buf, size, "exec");
@@ -55,8 +50,8 @@ static void print_row(FILE *out, const struct vt_process_tree *tree, const struc
 		      int depth, const struct vt_style *style)
 {
 	char cell[VT_UNIT_TEXT], end[40];
-	bool bad = p->damage || p->mismatches || p->lost || p->end == VT_END_SIGNAL ||
-		   p->end == VT_END_UNKNOWN;
+	bool bad = p->damage || p->mismatches || p->lost || p->ending.end == VT_END_SIGNAL ||
+		   p->ending.end == VT_END_UNKNOWN;
 	fprintf(out, "%7u ", p->pid);
 	vt_put_cell(out, vt_format_duration(cell, p->start_ns - tree->v[0].start_ns), -9);
 	fputc(' ', out);
@@ -126,14 +121,15 @@ static void add_end(struct json_object *o, const struct vt_process *p)
 		[VT_END_SIGNAL] = "signal",   [VT_END_EXEC] = "exec",
 		[VT_END_SANDBOX] = "seccomp", [VT_END_RUNNING] = "running",
 	};
-	vt_json_text(o, "end", names[p->end]);
-	if (p->end == VT_END_EXIT)
-		vt_json_u64(o, "status", (uint64_t)p->status);
-	if (p->end == VT_END_SIGNAL) {
-		vt_json_u64(o, "signal", (uint64_t)p->signal);
-		vt_json_text(o, "signal_name", vt_signal_name(p->signal));
+	vt_json_text(o, "end", names[p->ending.end]);
+	if (p->ending.end == VT_END_EXIT)
+		vt_json_u64(o, "status", (uint64_t)p->ending.status);
+	if (p->ending.end == VT_END_SIGNAL) {
+		vt_json_u64(o, "signal", (uint64_t)p->ending.signal);
+		vt_json_text(o, "signal_name", vt_signal_name(p->ending.signal));
+		vt_json_bool(o, "core", p->ending.core);
 	}
-	if (p->end == VT_END_EXEC)
+	if (p->ending.end == VT_END_EXEC)
 		vt_json_text(o, "image", p->image);
 }
 

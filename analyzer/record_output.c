@@ -184,7 +184,7 @@ bool vt_record_make_room(const char *pattern, pid_t pid, const char *executable,
 struct candidate {
 	char *path;
 	uint64_t start_ns;
-	bool own;
+	bool own, open; /* open: its process has left it so */
 };
 
 /* The command's own first, of those (it may have replaced its image) the last. */
@@ -198,18 +198,24 @@ static int by_rank(const void *pa, const void *pb)
 	return strcmp(a->path, b->path);
 }
 
-/* Close a trace whose process left it open. */
-static void seal_if_dead(const char *path, const struct vt_trace_header *h, int signal)
+static bool was_left_open(const struct vt_trace_header *h)
 {
-	char *error = NULL;
-	if (h->live_off == 0 || kill((pid_t)h->pid, 0) == 0 || errno != ESRCH)
-		return;
-	vt_trace_seal(path, signal, &error);
-	free(error); /* the trace stays readable as it is */
+	return h->live_off && kill((pid_t)h->pid, 0) != 0 && errno == ESRCH;
+}
+
+/* The first is that of the command's own last image, if it has left any. */
+static void seal_those_open(const struct candidate *found, size_t n, const struct vt_told *told)
+{
+	for (size_t i = 0; i < n; i++) {
+		char *error = NULL;
+		if (found[i].open)
+			vt_trace_seal(found[i].path, !i && found[i].own ? told : NULL, &error);
+		free(error); /* the trace stays readable as it is */
+	}
 }
 
 struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const char *executable,
-					  uint64_t start_ns, int signal)
+					  uint64_t start_ns, const struct vt_told *told)
 {
 	struct vt_record_traces t = { 0 };
 	struct candidate *found = NULL;
@@ -237,8 +243,8 @@ struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const 
 			free(path);
 			continue;
 		}
-		seal_if_dead(path, &h, own ? signal : 0);
-		found[n++] = (struct candidate){ path, h.start_realtime_ns, own };
+		found[n++] =
+		    (struct candidate){ path, h.start_realtime_ns, own, was_left_open(&h) };
 	}
 	if (d)
 		closedir(d);
@@ -246,6 +252,7 @@ struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const 
 
 	if (n)
 		qsort(found, n, sizeof(*found), by_rank);
+	seal_those_open(found, n, told);
 	t.own = n && found[0].own;
 	t.path = calloc(n + 1, sizeof(*t.path));
 	for (size_t i = 0; i < n; i++) {

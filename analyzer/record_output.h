@@ -39,11 +39,12 @@ bool vt_record_make_room(const char *pattern, pid_t pid, const char *executable,
 
 /*
  * The traces that the pattern's directory holds of processes recorded since start_ns (wall clock);
- * pid is the command's own, signal what it died of, 0: nothing. Traces that were left open by
- * processes that are gone are sealed.
+ * pid is the command's own, told how it ended. Traces that were left open by processes that
+ * are gone are sealed; how it ended goes into that of the command's own last image.
  */
+struct vt_told;
 struct vt_record_traces vt_record_collect(const char *pattern, pid_t pid, const char *executable,
-					  uint64_t start_ns, int signal);
+					  uint64_t start_ns, const struct vt_told *told);
 void vt_record_traces_free(struct vt_record_traces *t);
 
 #endif

@@ -110,6 +110,7 @@ static void take_event(struct vt_report *r, const struct vt_replay *replay,
 	size_t index = row_of(r, replay, e);
 	struct vt_report_site *site = row(r, index);
 	r->events++;
+	vt_ending_event(&r->ending, e);
 	if (e->flags & VT_EV_OWN)
 		r->own_events++;
 	else if (vt_kind_is_call(e->kind))
@@ -263,6 +264,7 @@ int vt_report_collect(struct vt_report *r, struct vt_trace *t)
 		if (!r->events)
 			raise_peaks(r, &replay.model.totals, &(struct vt_event){ 0 });
 	}
+	vt_ending_close(&r->ending, t);
 	take_end(r, &replay, roles);
 	sort_tables(r);
 	vt_roles_free(roles);

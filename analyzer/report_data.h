@@ -7,6 +7,7 @@
 #define VMTRAIL_ANALYZER_REPORT_DATA_H
 
 #include "births.h"
+#include "ending.h"
 #include "placement.h"
 #include "role.h"
 
@@ -62,6 +63,7 @@ struct vt_report {
 	const struct vt_find *find; /* what reuse finds, NULL: not looked for */
 	const struct vt_story *story;
 	struct vt_sites *sites;
+	struct vt_ending ending;
 	uint64_t events, own_events, duration_ns;
 	uint64_t inner, raw; /* calls seen inside libc and the loader; through syscall() */
 	struct vt_report_kind kinds[VT_KIND_COUNT]; /* most calls first, those without any last */

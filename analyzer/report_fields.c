@@ -55,6 +55,20 @@ static void add_head(struct json_object *o, const struct vt_report *r)
 	vt_json_u64(o, "raw_calls", r->raw);
 }
 
+/* Only what is known of it. */
+static void add_ending(struct json_object *o, const struct vt_report *r)
+{
+	const struct vt_ending *n = &r->ending;
+	if (n->end == VT_END_EXIT)
+		vt_json_u64(o, "end_status", (uint64_t)n->status);
+	if (n->end != VT_END_SIGNAL)
+		return;
+	vt_json_u64(o, "end_signal", (uint64_t)n->signal);
+	vt_json_text(o, "end_signal_name", vt_signal_name(n->signal));
+	vt_json_bool(o, "end_core", n->core);
+	vt_json_text(o, "end_likely", vt_ending_is_overflow(n, r->trace) ? "stack-overflow" : NULL);
+}
+
 static void add_calls(struct json_object *o, const struct vt_report *r)
 {
 	struct json_object *calls = array_in(o, "calls"), *errors = array_in(o, "errors");
@@ -177,6 +191,7 @@ void vt_report_print_json(FILE *out, const struct vt_report *r, size_t top)
 {
 	struct json_object *o = json_object_new_object(), *notes;
 	add_head(o, r);
+	add_ending(o, r);
 	add_calls(o, r);
 	add_space(o, r);
 	add_roles(o, r);

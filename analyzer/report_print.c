@@ -76,6 +76,22 @@ static const char *meta(const struct page *p, const char *key)
 	return value ? value : "?";
 }
 
+/* The signal that ended the process, and what is to be said where it left no event. */
+static void print_signal(const struct page *p)
+{
+	const struct vt_ending *n = &p->r->ending;
+	char name[48];
+	vt_ending_signal(n, name, sizeof(name));
+	if (n->fault == n->signal)
+		fact_f(p, "ended", "by %s%s%s, its last event (vmtrail why --fault)", p->style.bad,
+		       name, p->style.off);
+	else
+		fact_f(p, "ended", "by %s%s%s, as its parent was told", p->style.bad, name,
+		       p->style.off);
+	if (vt_ending_is_silent(n, p->t))
+		fact(p, "", vt_ending_silence(n, p->t));
+}
+
 /* How the trace came to its end, in words. */
 static void print_ending(const struct page *p)
 {
@@ -85,6 +101,8 @@ static void print_ending(const struct page *p)
 			fact(p, "stopped", p->t->notes.v[i].value);
 	if (p->t->damage)
 		fact_f(p, "ended", "%sdamaged%s: %s", p->style.bad, p->style.off, p->t->damage);
+	else if (p->r->ending.end == VT_END_SIGNAL)
+		print_signal(p);
 	else if (!p->t->closed)
 		fact(p, "ended", "not closed: the process runs, or was killed");
 	else if (reason && strcmp(reason, "exit") == 0)

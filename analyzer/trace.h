@@ -138,9 +138,14 @@ void vt_trace_rewind(struct vt_trace *t);
  * Close the trace of a process that was killed: its last events go from the live ring into a frame,
  * and the file is cut behind it. A trace that is closed already is left alone. Returns 0; or -1 and
  * *error, one malloc'ed line: the trace is damaged, or its process still runs. The file is then as
- * before. signal: what it died of, 0: not known.
+ * before. told: what its parent knows of its end, NULL: nothing.
  */
-int vt_trace_seal(const char *path, int signal, char **error);
+struct vt_told {
+	int status;           /* as wait tells it */
+	uint64_t realtime_ns; /* wall clock when it was told */
+	uint64_t maxrss_kb;   /* the most that was resident */
+};
+int vt_trace_seal(const char *path, const struct vt_told *told, char **error);
 
 /* What a path, and a device as maps shows it, say of the kind of file. */
 enum vt_file_kind vt_guess_file_kind(uint64_t dev, const char *path, bool shared);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LEVEL 3
@@ -61,21 +62,38 @@ static bool ends_by_exec(const struct vt_reader *r)
 	return false;
 }
 
-static void put_end(const struct vt_trace *t, struct vt_writer *w, int signal)
+/* What its parent was told of the end of the process. */
+static int put_told(const struct vt_trace *t, const struct vt_told *told, char *text, size_t size)
 {
-	char text[128];
-	bool exec = ends_by_exec(vt_reader_of(t));
-	int n = snprintf(text, sizeof(text), "reason %s\nevents %llu\nlost %llu\n",
-			 exec ? "exec" : "killed", (unsigned long long)w->next_seq - 1,
-			 (unsigned long long)t->header.lost);
-	if (signal && !exec)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "signal %d\n", signal);
+	uint64_t start = t->header.start_realtime_ns;
+	uint64_t ns = told->realtime_ns > start ? told->realtime_ns - start : 0;
+	int n = snprintf(text, size, "told %llu\nmaxrss_kb %llu\n", (unsigned long long)ns,
+			 (unsigned long long)told->maxrss_kb);
+	if (WIFEXITED(told->status))
+		n += snprintf(text + n, size - (size_t)n, "status %d\n", WEXITSTATUS(told->status));
+	else
+		n += snprintf(text + n, size - (size_t)n, "signal %d\ncore %d\n",
+			      WTERMSIG(told->status), !!WCOREDUMP(told->status));
+	return n;
+}
 
+static void put_end(const struct vt_trace *t, struct vt_writer *w, const struct vt_told *told)
+{
+	char text[256];
+	bool exec = ends_by_exec(vt_reader_of(t));
+	bool known = told && !exec;
+	int n = snprintf(text, sizeof(text), "reason %s\nevents %llu\nlost %llu\n",
+			 exec                               ? "exec"
+			 : known && WIFEXITED(told->status) ? "exit"
+							    : "killed",
+			 (unsigned long long)w->next_seq - 1, (unsigned long long)t->header.lost);
+	if (known)
+		n += put_told(t, told, text + n, sizeof(text) - (size_t)n);
 	vt_writer_frame(w, VT_FRAME_END, text, (size_t)n, w->next_seq, 0);
 }
 
 /* The live region's definitions and events as frames, behind those that are there. */
-static void put_live(const struct vt_trace *t, struct vt_writer *w, int signal)
+static void put_live(const struct vt_trace *t, struct vt_writer *w, const struct vt_told *told)
 {
 	const struct vt_reader *r = vt_reader_of(t);
 
@@ -85,7 +103,7 @@ static void put_live(const struct vt_trace *t, struct vt_writer *w, int signal)
 	for (size_t i = 0; i < r->n_live; i++)
 		vt_writer_event(w, &r->live[i]);
 	vt_writer_flush(w);
-	put_end(t, w, signal);
+	put_end(t, w, told);
 }
 
 /* Make what was written count: one write of the header's page, then the cut at end. */
@@ -99,7 +117,7 @@ static bool commit(const struct vt_trace *t, int fd, uint64_t end)
 	return vt_pwrite_full(fd, &h, sizeof(h), 0) && !ftruncate(fd, (off_t)end);
 }
 
-static int seal(struct vt_trace *t, int fd, int signal, char **error)
+static int seal(struct vt_trace *t, int fd, const struct vt_told *told, char **error)
 {
 	const struct vt_reader *r = vt_reader_of(t);
 	uint64_t first = r->n_live ? r->live[0].seq : r->end_seq ? r->end_seq : 1;
@@ -115,7 +133,7 @@ static int seal(struct vt_trace *t, int fd, int signal, char **error)
 	}
 	vt_writer_init(&w, fd, r->frames_end, r->n_frames, first, LEVEL);
 	if (!t->closed)
-		put_live(t, &w, signal);
+		put_live(t, &w, told);
 	if (w.error)
 		rc = fail(t->path, error, w.error);
 	else if (!commit(t, fd, w.at))
@@ -124,7 +142,7 @@ static int seal(struct vt_trace *t, int fd, int signal, char **error)
 	return rc;
 }
 
-int vt_trace_seal(const char *path, int signal, char **error)
+int vt_trace_seal(const char *path, const struct vt_told *told, char **error)
 {
 	struct vt_trace *t = vt_trace_open(path, error);
 	int rc = 0;
@@ -137,7 +155,7 @@ int vt_trace_seal(const char *path, int signal, char **error)
 		rc = -1;
 	} else if (t->header.live_off) {
 		int fd = open(t->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		rc = seal(t, fd, signal, error);
+		rc = seal(t, fd, told, error);
 		if (fd >= 0)
 			close(fd);
 	}

@@ -373,7 +373,7 @@ static void sealing_changes_nothing_but_the_file(void **state)
 	}
 	make_killed(&m);
 	struct vt_trace *before = open_trace();
-	assert_int_equal(vt_trace_seal(temp_path(), 0, &error), 0);
+	assert_int_equal(vt_trace_seal(temp_path(), NULL, &error), 0);
 	assert_null(error);
 	struct vt_trace *after = open_trace();
 	assert_true(after->closed);
@@ -388,7 +388,7 @@ static void sealing_changes_nothing_but_the_file(void **state)
 		/* without the padding */
 		assert_memory_equal(&a.event, &b.event, offsetof(struct vt_event, flags) + 1);
 	} while (a.type != VT_ITEM_END);
-	assert_int_equal(vt_trace_seal(temp_path(), 0, &error), 0);
+	assert_int_equal(vt_trace_seal(temp_path(), NULL, &error), 0);
 	vt_trace_close(before);
 	vt_trace_close(after);
 }
@@ -404,11 +404,11 @@ static void a_trace_in_use_is_not_sealed(void **state)
 	make_killed(&m);
 	int fd = open(temp_path(), O_RDWR);
 	void *p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-	assert_int_equal(vt_trace_seal(temp_path(), 0, &error), -1);
+	assert_int_equal(vt_trace_seal(temp_path(), NULL, &error), -1);
 	assert_non_null(strstr(error, "still records"));
 	free(error);
 	munmap(p, 4096);
-	assert_int_equal(vt_trace_seal(temp_path(), 0, &error), 0);
+	assert_int_equal(vt_trace_seal(temp_path(), NULL, &error), 0);
 	close(fd);
 }
 
