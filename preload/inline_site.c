@@ -58,16 +58,27 @@ static bool read_moves(struct vt_code_site *s, const uint8_t *p, const uint8_t *
 	return p == call;
 }
 
+/* Length of an instruction that puts a number into rax, 0: it is none. call: what comes after it.
+ */
+static unsigned number_length(const uint8_t *p, const uint8_t *call, uint32_t *nr)
+{
+	/* mov $NR, %eax; mov $NR, %rax */
+	unsigned n = *p == 0xb8 ? 1 : call - p >= 7 && !memcmp(p, "\x48\xc7\xc0", 3) ? 3 : 0;
+	if (n)
+		memcpy(nr, p + n, sizeof(*nr));
+	return n ? n + (unsigned)sizeof(*nr) : 0;
+}
+
 /* The site whose system call instruction is at call, of which nothing lies below text. */
 bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call)
 {
 	for (const uint8_t *p = call - VT_MOV_LEN; p >= text && call - p <= VT_STRETCH; p--) {
-		memcpy(&s->nr, p + 1, sizeof(s->nr));
-		if (*p != 0xb8 || !vt_is_memory_call(s->nr))
+		unsigned len = number_length(p, call, &s->nr);
+		if (!len || !vt_is_memory_call(s->nr))
 			continue;
 		s->n = 1;
 		s->at[0] = p;
-		if (read_moves(s, p + VT_MOV_LEN, call))
+		if (read_moves(s, p + len, call))
 			return true;
 	}
 	return false;

@@ -76,6 +76,17 @@ class Loaded(TraceTest):
                       trace.text("report", "--capture"))
         self.assertNotIn(("mmap", CALL), self.count(trace))
 
+    def test_code_that_is_not_the_loaders_stays_as_it_is(self):
+        recorded = self.record_and_compare([program("mapcode"), plugin("joined")])
+        self.assertEqual(recorded.stdout, "as in its file\n")
+
+    def test_a_large_text_does_not_become_resident(self):
+        text = r"r-xp \S+ \S+ \S+ +\S+/inline_large\.so\n(?:.*\n)*?Rss: +(\d+) kB"
+        env = environment(LD_PRELOAD=plugin("large"))
+        recorded = self.record(["cat", "/proc/self/smaps"], env=env)
+        # The kernel maps pages by up to 2 MiB at once; the text has 4.
+        self.assertLess(int(re.search(text, recorded.stdout)[1]), 3072)
+
     def test_larger_texts_than_allowed_are_told(self):
         self.assertNotIn(("mmap", CALL),
                          self.count(self.record_plugin("lazy", 3, 0, "--inline=no")))
@@ -94,15 +105,15 @@ class Loaded(TraceTest):
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.stat().st_mode & 0o777, 0o600)
         found = cache.read_text()
-        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v1( \w+){2}", l))
+        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v2( \w+){2}", l))
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.read_text(), found)
         # It is what the next process goes by ...
-        cache.write_text(re.sub(r" v1 .*", " v1", line) + "\n")
+        cache.write_text(re.sub(r" v2 .*", " v2", line) + "\n")
         self.assertEqual(self.calls_at_exit(cache), 0)
         # ... but only to know where to look.
         for wrong in (line + " 0 1 7fffffff ffffffff 123456789abcdef", line * 3, line[:-1] + "g",
-                      "\n" * 70000, "v1 " * 30000, line.replace("v1", "v0"), ""):
+                      "\n" * 70000, "v2 " * 30000, line.replace("v2", "v1"), ""):
             with self.subTest(cache=wrong[:200]):
                 cache.write_text(wrong + "\n")
                 self.assertEqual(self.calls_at_exit(cache), 1)
@@ -118,7 +129,7 @@ class Loaded(TraceTest):
             done = run([VMTRAIL, "record", "-o", self.traces_dir, "--", "true"],
                        env=environment(LD_PRELOAD=plugin("large"), **env))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v1 ")
+            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v2 ")
         done = run([VMTRAIL, "record", "--cache=", "-o", self.traces_dir, "--", "true"])
         self.assertEqual((done.returncode, done.stderr),
                          (2, "vmtrail: --cache=: expected a file name, or no\n"))

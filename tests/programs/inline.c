@@ -39,6 +39,8 @@ long map_moves(long length);
 long map_leaf(long length, void **where);
 /* Every register that a system call keeps holds a value of its own; 0, or which of them changed. */
 long map_registers(long length, void **where);
+/* The number as a 64-bit one. */
+long map_wide(long length);
 /* A branch leads to the instruction itself. */
 long map_branch(long length, long other);
 
@@ -52,6 +54,17 @@ __asm__(".text\n"
 	"	mov $0x22, %r10d\n"
 	"	mov $-1, %r8\n"
 	"	xor %r9d, %r9d\n"
+	"	syscall\n"
+	"	ret\n"
+	".globl map_wide\n"
+	"map_wide:\n"
+	"	mov %rdi, %rsi\n"
+	"	xor %edi, %edi\n"
+	"	mov $3, %edx\n"
+	"	mov $0x22, %r10d\n"
+	"	mov $-1, %r8\n"
+	"	xor %r9d, %r9d\n"
+	"	mov $9, %rax\n"
 	"	syscall\n"
 	"	ret\n"
 	".globl map_leaf\n"
@@ -177,6 +190,8 @@ int main(void)
 	if (changed)
 		say("registers of kind %ld have changed\n", changed);
 	CHECK(!changed && unmap_inline(p, 7 * PAGE) == 0);
+	at = map_wide(8 * PAGE);
+	CHECK(at > 0 && unmap_inline((void *)at, 8 * PAGE) == 0);
 	CHECK(map_branch(9 * PAGE, 1) == getpid());
 	at = map_branch(9 * PAGE, 0);
 	CHECK(at > 0 && !munmap((void *)at, 9 * PAGE));

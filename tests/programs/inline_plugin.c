@@ -34,8 +34,8 @@ __attribute__((noinline)) long plugin_map(size_t length)
 }
 
 #ifdef LARGE_TEXT
-/* Three windows of a search, with half an instruction where one ends. */
-__asm__("	.skip 1 << 18, 0x0f\n");
+/* Many windows of a search, with half an instruction where one ends. */
+__asm__("	.skip 4 << 20, 0x0f\n");
 #endif
 
 #ifdef TEXT_RELOCATION
