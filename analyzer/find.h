@@ -186,7 +186,9 @@ struct vt_find {
 	uint32_t n_refusals;
 	struct vt_find_stream *streams; /* by file id: [0] by mapping, [1] by advice */
 	size_t cap_streams;
-	struct vt_find_split *splits; /* by stack, from where areas get many */
+	struct vt_find_split *splits;                /* by stack, from where areas get many */
+	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas, as of event makers_seq; 0: none */
+	uint64_t makers_seq;
 	struct vt_finding areas;      /* of the moment that areas became many; seq 0: not yet */
 	struct vt_finding locks;      /* of the moment that locked memory did */
 	struct vt_find_group *groups; /* findings by kind and stack */

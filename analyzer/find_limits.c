@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <uthash.h>
@@ -17,6 +18,9 @@
 
 /* Areas are many from here on, in percent of the limit. */
 #define MANY 90
+
+/* Events between two countings of them, for a program that is refused again and again. */
+#define WHILE 1000
 
 /* How many areas the calls of a stack have split off, or have made. */
 struct vt_find_split {
@@ -61,7 +65,7 @@ static void rank(struct vt_finding *n, const struct vt_find_split *s, bool split
 }
 
 /* The calls that the areas come from: those that map them, and those that cut them. */
-static void find_makers(struct vt_find *f, struct vt_finding *n)
+static void count_makers(struct vt_find *f, struct vt_finding *n)
 {
 	struct vt_find_split *made = NULL, *s, *next;
 	for (const struct vt_extent *x = vt_model_first(&f->replay->model); x;
@@ -73,6 +77,17 @@ static void find_makers(struct vt_find *f, struct vt_finding *n)
 	HASH_ITER (hh, f->splits, s, next)
 		rank(n, s, true);
 	free_counts(&made);
+}
+
+/* Those that were found a short while ago are still the ones. */
+static void find_makers(struct vt_find *f, const struct vt_event *e, struct vt_finding *n)
+{
+	if (!f->makers_seq || e->seq - f->makers_seq > WHILE) {
+		count_makers(f, n);
+		memcpy(f->makers, n->makers, sizeof(f->makers));
+		f->makers_seq = e->seq;
+	}
+	memcpy(n->makers, f->makers, sizeof(f->makers));
 	for (int i = 0; i < VT_FIND_MAKERS; i++)
 		if (n->makers[i].areas * 20 < n->count)
 			n->makers[i] = (struct vt_find_maker){ 0 };
@@ -91,7 +106,7 @@ static struct vt_finding begin_areas(struct vt_find *f, const struct vt_event *e
 	struct vt_finding n = vt_find_begin(f, e, VT_FIND_MAP_COUNT, lo, hi);
 	n.limit = f->replay->model.config.max_map_count;
 	n.count = areas < n.limit ? areas : n.limit; /* beyond it the model is in doubt */
-	find_makers(f, &n);
+	find_makers(f, e, &n);
 	return n;
 }
 

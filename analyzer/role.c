@@ -16,6 +16,9 @@
 /* How much later than noted a thread may turn up, in events. */
 #define LATE 4096
 
+/* More pieces than that no segment's anonymous memory has. */
+#define SEGMENT_PIECES 64
+
 /* What the calls of one stack are for. */
 struct stack_use {
 	bool known;
@@ -313,9 +316,11 @@ static const struct vt_file_def *file_in_front(struct vt_roles *o, const struct 
 					       const struct vt_extent *x)
 {
 	const struct vt_extent *p = x;
+	int pieces = 0;
 	do {
 		const struct vt_extent *before = vt_extent_prev(p);
-		if (!before || before->end != p->start || before->own || !by_loader(o, r, before))
+		if (!before || pieces++ == SEGMENT_PIECES || before->end != p->start ||
+		    before->own || !by_loader(o, r, before))
 			return NULL;
 		p = before;
 	} while (!p->file);
