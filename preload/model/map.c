@@ -15,6 +15,7 @@
 #define MAP_TYPE_MASK 0x0f
 #define HUGE_SHIFT    26
 #define HUGE_MASK     0x3f
+#define OTHERS_AREAS  64 /* that calls under way at once make or remove */
 
 static uint32_t prot_flags(uint64_t prot)
 {
@@ -166,8 +167,11 @@ static int refused_placement(struct vt_apply *a, uint64_t lo, uint64_t hi)
 		a->fx->contradiction |= VT_CONTRA_OPEN;
 		return 0;
 	}
-	/* with room for two more areas it was may_expand_vm or the commit limit: both come late */
-	bool late = hi <= c->task_size && areas + 2 < c->max_map_count;
+	/*
+	 * With room for two more areas it was may_expand_vm or the commit limit: both come late.
+	 * How much room there was is not certain to an area while other threads make theirs.
+	 */
+	bool late = hi <= c->task_size && areas + 2 + OTHERS_AREAS < c->max_map_count;
 	enum vt_boundary b = late ? VT_BOUNDARY_SPLIT : VT_BOUNDARY_UNDETERMINED;
 	return vt_split_area(a, lo, b) || vt_split_area(a, hi, b) ? -ENOMEM : 0;
 }
