@@ -113,6 +113,11 @@ void vt_emit(struct vt_event *e, uint64_t index)
 {
 	if (!vt_chunk_has_room(&vt.chunk))
 		vt_seal();
+	if (vt_unlikely(!vt_chunk_has_room(&vt.chunk))) {
+		atomic_fetch_add(&vt.header->lost, !index);
+		return;
+	}
+	vt.slotless += !index;
 	e->seq = vt.next_seq++;
 	struct vt_effect effect;
 	if (vt_unlikely(vt.options.stop_on))
@@ -189,6 +194,19 @@ static bool forsake(struct vt_slot *s, uint64_t index, uint64_t state)
 	return true;
 }
 
+/* The model has stopped for want of memory: say once what the trace is without it. */
+static void note_broken_model(void)
+{
+	char line[128];
+	struct vt_text t = { line, line + sizeof(line) - 1 };
+	vt_text_str(&t, "no memory for it after event ");
+	vt_text_u64(&t, vt.next_seq - 1);
+	vt_text_str(&t, ": what no call explains is not found");
+	*t.p = '\0';
+	vt.broken_noted = true;
+	vt_note("model", line);
+}
+
 /*
  * Drain all slots that are done. force: also pass over announced calls that have been away for
  * long, because the ring is needed.
@@ -200,7 +218,7 @@ void vt_drain(bool force)
 	if (next == head)
 		return;
 	sync_clock();
-	while (next < head) {
+	while (next < head && !atomic_load_explicit(&vt.full, memory_order_relaxed)) {
 		struct vt_slot *s = &vt.ring[next & vt.ring_mask];
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 		if (state == (next << 2 | VT_SLOT_DONE))
@@ -214,6 +232,9 @@ void vt_drain(bool force)
 		if (next == head)
 			head = atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 	}
+	vt_arena_keep_ahead();
+	if (vt_unlikely(vt.model.broken) && !vt.broken_noted)
+		note_broken_model();
 	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask * 3 / 8)
 		vt_seal();
 }
@@ -248,10 +269,11 @@ void vt_seal(void)
 	uint32_t n = (uint32_t)vt.chunk.n_events;
 	size_t n_cuts = n >= WORTH_CUTTING ? part_ends(cuts, (size_t)(out.p - vt.raw)) : 0;
 	if (out.bad || !vt_store_cut_frame(VT_FRAME_EVENTS, vt.raw, (size_t)(out.p - vt.raw),
-					   vt.chunk.first_seq, n, cuts, n_cuts))
-		atomic_fetch_add(&vt.header->lost, n);
-	if (vt.store_full)
+					   vt.chunk.first_seq, n, cuts, n_cuts)) {
 		vt_end_for_lack_of_room();
+		return;
+	}
+	vt.slotless = 0;
 	vt.live->next_seq = vt.next_seq;
 	atomic_store(&vt.live->journal_used, 0);
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
@@ -290,19 +312,26 @@ void vt_drain_if_due(uint64_t index)
 }
 
 /*
- * The disk is full, or the file may not grow: the trace ends here, with what is in it. Later calls
- * are counted. Under the lock.
+ * The disk is full, or the file may not grow: the trace ends here, with what is in its frames and,
+ * behind them, in the live region. No slot is taken any more; later calls are counted, and events
+ * that have no slot. Under the lock.
  */
 void vt_end_for_lack_of_room(void)
 {
-	atomic_store(&vt.on, false);
+	if (atomic_load(&vt.full))
+		return;
+	atomic_store(&vt.usable, 0);
 	atomic_store(&vt.full, true);
+	atomic_store(&vt.on, false);
+	atomic_fetch_add(&vt.header->lost, vt.slotless);
 }
 
 /* Make more of the ring usable, or slots free. */
 static void make_room(void *arg)
 {
 	bool full = *(bool *)arg;
+	if (!atomic_load(&vt.on))
+		return;
 	if (!full && !vt_store_ring())
 		vt_end_for_lack_of_room();
 	if (!full || !atomic_load(&vt.on))

@@ -20,7 +20,8 @@
 #include <vmtrail/options.h>
 #include <zstd.h>
 
-#define RECENT 1024 /* calls that a later one is compared with */
+#define RECENT        1024        /* calls that a later one is compared with */
+#define NOT_FOR_MODEL (64u << 10) /* of the arena: for threads, files and stacks */
 
 static uint64_t loader_start;
 
@@ -102,11 +103,11 @@ static int find_own_text(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
-/* Memory for the model comes from the arena. */
+/* Memory for the model comes from the arena, but not the last of it: others need little. */
 static void *model_alloc(void *ctx, size_t bytes)
 {
 	(void)ctx;
-	return vt_arena_alloc(bytes);
+	return vt_arena_reserve(bytes + NOT_FOR_MODEL) ? vt_arena_alloc(bytes) : NULL;
 }
 
 static bool new_model(void)
@@ -165,7 +166,7 @@ static void start_clock(void)
  */
 static void adopt(void)
 {
-	vt_arena_reserve(256u << 10);
+	vt_arena_keep_ahead();
 	vt_snapshot_adopt();
 }
 
@@ -182,6 +183,7 @@ static void begin_recording(uint8_t reason)
 static void give_up(void)
 {
 	atomic_store(&vt.on, false);
+	atomic_store(&vt.full, false);
 	vt.single = false;
 }
 
@@ -252,6 +254,8 @@ static void define_used(void)
 /* The model's state, births and all, as frames before the child's first snapshot. */
 static void write_keyframe(void)
 {
+	if (vt.model.broken)
+		return;
 	struct vt_buf b = { vt.raw, vt.raw + vt.raw_bytes, false };
 	uint64_t prev_end = 0;
 	for (struct vt_extent *x = vt_model_first(&vt.model); x; x = vt_extent_next(x))
@@ -278,7 +282,6 @@ static void drop_threads(void)
 /* Forget all tables: somebody was in the middle of changing them, and does not go on. */
 static bool forget_tables(void)
 {
-	vt.arena = vt.arena_end = NULL;
 	vt_stack_forget();
 	vt_files_forget();
 	return new_model() && vt_store_init();
@@ -289,13 +292,14 @@ static void forget_trace(void)
 {
 	vt.generation++;
 	vt.n_own = 0;
+	vt_arena_inherit();
 	for (struct vt_pending *p = vt.threads; p; p = p->next)
 		p->spare[0] = p->spare[1] = 0;
 	start_clock();
 	atomic_store(&vt.full, false);
 	vt.snapshots = 0;
 	vt.snapshot_served = 0;
-	vt.heal_wanted = false;
+	vt.heal_wanted = vt.broken_noted = false;
 	vt.heal_not_before = 0;
 	vt_order_init(&vt.order, vt.order.recent, vt.order.cap);
 	atomic_store(&vt.own_calls, 0);
@@ -307,8 +311,9 @@ static void start_in_child(void *whole)
 	forget_trace();
 	drop_threads();
 	uint64_t parent_seq = vt.next_seq - 1;
+	bool usable = *(bool *)whole && !vt.model.broken;
 	/* the region first: its place must not be taken by memory for the tables */
-	if (!guard_fork() || !vt_store_open(true) || (!*(bool *)whole && !forget_tables())) {
+	if (!guard_fork() || !vt_store_open(true) || (!usable && !forget_tables())) {
 		give_up();
 		return;
 	}

@@ -76,6 +76,7 @@ struct vt_options {
  */
 #define VT_BORROWED_FOR_EVER 0x80
 
+struct vt_arena;
 struct vt_stack_entry;
 struct vt_file_entry;
 struct vt_borrower;
@@ -121,11 +122,12 @@ struct vt_recorder {
 	struct vt_options options;
 	uint32_t pid;
 	struct vt_model model;
+	bool broken_noted; /* that it is broken stands in the trace */
 	struct vt_order order;
 	struct vt_chunk chunk;
 	uint8_t *chunk_mem, *raw, *packed;
 	size_t chunk_bytes, raw_bytes, packed_bytes;
-	void *zstd;
+	void *zstd, *zstd_space;
 	uint64_t next_seq;
 	uint64_t frame_number;
 	uint8_t *journal;
@@ -136,9 +138,10 @@ struct vt_recorder {
 	bool last_window; /* it will not move again: see vt_store_last_window */
 	size_t ring_ready, journal_ready, window_ready; /* bytes that have their disk blocks */
 	uint64_t frames_limit;
-	int fd;        /* of the trace, until it is published */
-	bool nameless; /* it has no name yet */
-	bool store_full;
+	int fd;            /* of the trace, until it is published */
+	bool nameless;     /* it has no name yet */
+	bool refused;      /* a frame found no room */
+	uint32_t slotless; /* events of the open chunk that have no slot */
 	char path[4096];   /* of the trace */
 	uint64_t start_ns; /* CLOCK_MONOTONIC at time 0 */
 	uint64_t sync_tick, sync_ns, last_tick, last_ns;
@@ -153,7 +156,7 @@ struct vt_recorder {
 	uint32_t n_stacks;
 	struct vt_file_entry *files; /* uthash by id and by identity */
 	uint32_t n_files;
-	uint8_t *arena, *arena_end;
+	struct vt_arena *arena;
 	uint8_t *helper_stack;
 	_Atomic uint32_t helper; /* the task of outside.c, by its tid, and whom it works for */
 	struct vt_thread *helper_for;
@@ -185,6 +188,10 @@ bool vt_lock_is_mine(uint32_t tid);
 /* arena.c - zeroed memory that is never given back; NULL when the kernel refuses. */
 void *vt_arena_alloc(size_t bytes);
 bool vt_arena_reserve(size_t bytes);
+void vt_arena_keep_ahead(void);
+void vt_arena_inherit(void);
+const void *vt_arena_end(void);
+void *vt_roomy_place(unsigned strides);
 long vt_own_mmap(void *addr, size_t len, int prot, int flags, int fd, uint64_t off);
 long vt_own_memory(size_t len);
 long vt_own_madvise(void *p, size_t len, int advice);

@@ -92,15 +92,21 @@ static struct vt_slot *claim(uint64_t *index)
 	return s;
 }
 
+/* An mremap of a mapping that stays, or grows where it stands, gives nothing up. */
+static bool gives_up(uint8_t kind, const uint64_t *a)
+{
+	return vt_kind_releases(kind) && a[1] && (kind != VT_MREMAP || a[3] || a[2] < a[1]);
+}
+
 /*
  * A system call that the recorder makes for itself, entered as such: a release before it is made,
- * anything else after it. Returns what the kernel returned.
+ * anything else after it, and not if it was refused. Returns what the kernel returned.
  */
 long vt_own_call(uint8_t kind, long nr, const uint64_t *a)
 {
 	struct vt_slot *s = NULL;
 	uint64_t index = 0, begin = vt_tick();
-	bool releases = vt_kind_releases(kind) && a[1];
+	bool releases = gives_up(kind, a);
 	atomic_fetch_add(&vt.own_calls, 1);
 	if (releases && (s = claim(&index))) {
 		fill(s, kind, VT_EV_OWN, a, begin);

@@ -66,6 +66,7 @@ static const struct sample needed[] = {
 /* Those that can be made in advance. */
 static const struct sample spared[] = {
 	{ "mremap", SYS_mremap, { 1 << 20, 0, 1 << 17, MREMAP_MAYMOVE } },
+	{ "mremap", SYS_mremap, { 1 << 20, 1 << 17, 1 << 18, 0 } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_POPULATE_WRITE } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTDUMP } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTFORK } },

@@ -54,7 +54,8 @@ static struct {
 	size_t line_len;
 	struct { /* what adopting has read, for the snapshot that follows; n 0: nothing */
 		size_t n;
-		const uint8_t *window, *arena_end; /* the recorder's mappings then */
+		const void *window, *arena_end; /* the recorder's mappings then */
+		size_t window_size;
 	} kept;
 	char text[sizeof(struct vt_snapshot_head) + PIECE];
 	struct diff diffs[MAX_DIFFS];
@@ -272,7 +273,7 @@ static void store_piece(uint8_t what, size_t n, bool last)
 		.last = last,
 	};
 	memcpy(snap.text, &head, sizeof(head));
-	if (snap.store &&
+	if (snap.store && !snap.failed &&
 	    !vt_store_frame(VT_FRAME_SNAPSHOT, snap.text, sizeof(head) + n, vt.next_seq, 0))
 		snap.failed = true;
 }
@@ -283,7 +284,8 @@ static void keep_piece(size_t n, bool ended)
 	bool all = ended && !snap.part++;
 	snap.kept.n = all ? n : 0;
 	snap.kept.window = vt.window;
-	snap.kept.arena_end = vt.arena_end;
+	snap.kept.window_size = vt.window_size;
+	snap.kept.arena_end = vt_arena_end();
 }
 
 /* Whether the areas are still those that were read: nobody but the recorder can have changed one.
@@ -291,7 +293,7 @@ static void keep_piece(size_t n, bool ended)
 static bool is_kept(void)
 {
 	return snap.kept.n && vt.single && snap.kept.window == vt.window &&
-	       snap.kept.arena_end == vt.arena_end;
+	       snap.kept.window_size == vt.window_size && snap.kept.arena_end == vt_arena_end();
 }
 
 /* Read one file to its end, storing it piece by piece. */
@@ -477,7 +479,7 @@ void vt_snapshot_adopt(void)
 void vt_snapshot(uint8_t reason)
 {
 	bool store = reason != VT_SNAPSHOT_CONTRADICTION;
-	if (atomic_load(&vt.sandboxed) || vt.store_full)
+	if (atomic_load(&vt.sandboxed) || atomic_load(&vt.full))
 		return;
 	uint64_t started = vt_clock_ns(CLOCK_MONOTONIC);
 	vt_drain(false);

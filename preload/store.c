@@ -3,10 +3,11 @@
  *
  * Runs inside the traced process, under the recorder lock. The file's descriptor is closed before
  * the program can meet it. The file is sparse: header and frames at its start, the live region far
- * behind. Frames are written through a window that slides along the file by mremap(old size 0),
- * which needs no descriptor, so that chroot, dropped privileges and closed descriptors do not
- * matter. Blocks are allocated before they are written, so that a full disk is an error and not a
- * SIGBUS; then the trace ends with what fits.
+ * behind. Frames are written through a window that creeps along the file: mremap lets it grow where
+ * it stands, its beginning is unmapped. That needs no descriptor, so that chroot, dropped
+ * privileges and closed descriptors do not matter, and no area beyond the one it is, so that a
+ * process that has all it may have does not matter either. Blocks are allocated before they are
+ * written, so that a full disk is an error and not a SIGBUS; then the trace ends with what fits.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,6 +26,7 @@
 #define WINDOW      (128u << 10)
 #define FIRST_STEP  (8u << 10)  /* bytes that become usable at first; then as many again, */
 #define MOST_STEP   (32u << 10) /* until they are so many at a time */
+#define END_ROOM    4096        /* behind every other frame, for the one that ends the trace */
 #define LAST_WINDOW (8u << 20)  /* a million events and more */
 #define LEVEL       4
 #define TYPICAL_RAW (64u << 10)
@@ -205,9 +207,9 @@ bool vt_store_ring(void)
 	return true;
 }
 
-static void *map(void *at, uint64_t size, int fd, uint64_t off)
+static void *map(void *at, bool fixed, uint64_t size, int fd, uint64_t off)
 {
-	int flags = MAP_SHARED | (at ? MAP_FIXED_NOREPLACE : 0);
+	int flags = MAP_SHARED | (fixed ? MAP_FIXED_NOREPLACE : 0);
 	long p =
 	    vt_sys6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE, flags, fd, (long)off);
 	if (vt_is_error(p))
@@ -258,9 +260,10 @@ static bool map_file(int fd, bool in_child)
 	if (vt.window_size > live_off - VT_HEADER_SIZE)
 		vt.window_size = (live_off - VT_HEADER_SIZE) & ~4095ull;
 	/* A forked child puts its region where its parent's was: see README.md, fork. */
-	void *header = map(NULL, VT_HEADER_SIZE, fd, 0);
-	void *live = map(in_child ? vt.live : NULL, live_size, fd, live_off);
-	void *window = map(NULL, vt.window_size, fd, VT_HEADER_SIZE);
+	void *place = in_child ? vt.live : NULL;
+	void *header = map(NULL, false, VT_HEADER_SIZE, fd, 0);
+	void *live = map(place, place, live_size, fd, live_off);
+	void *window = map(vt_roomy_place(6), false, vt.window_size, fd, VT_HEADER_SIZE);
 	if (!header || !live || !window || !allocate(header, VT_HEADER_SIZE) ||
 	    !allocate(live, VT_LIVE_HEAD))
 		return false;
@@ -275,8 +278,9 @@ static bool map_file(int fd, bool in_child)
 		return false;
 	vt.window_off = VT_HEADER_SIZE;
 	vt.frames_limit = live_off;
-	vt.store_full = vt.last_window = false;
 	vt.frame_number = 0;
+	vt.refused = vt.last_window = false;
+	vt.slotless = 0;
 	atomic_store(&vt.live->ring_head, 1);
 	atomic_store(&vt.sealed, 1);
 	atomic_store(&vt.drained, 1);
@@ -311,75 +315,102 @@ bool vt_store_open(bool in_child)
 	return false;
 }
 
-/* Name the file and close its descriptor. */
+/* Name the file and close its descriptor; one without room for what comes first is none. */
 bool vt_store_publish(void)
 {
-	long ret = vt.nameless ? name_file(vt.fd) : 0;
+	long ret = vt.refused ? -ENOSPC : vt.nameless ? name_file(vt.fd) : 0;
+	if (vt.refused && !vt.nameless)
+		vt_sys3(SYS_unlinkat, AT_FDCWD, vt.path, 0);
 	vt_sys1(SYS_close, vt.fd);
 	vt.fd = -1;
 	return ret == 0;
 }
 
-/* Move the window on to where file offset at is written next; it is size bytes long then. */
-static bool slide(uint64_t at, size_t size)
+/* Let the window grow where it stands, as far as an offset, or as the frames may go. */
+static bool grow(uint64_t end)
 {
-	uint64_t end = vt.window_off + vt.window_size;
-	uint64_t off = (at < end ? at : end - 1) & ~4095ull; /* a page that it has already */
-	uint8_t *first = vt.window + (off - vt.window_off);
-	if (vt.last_window || off + size > vt.frames_limit)
+	uint64_t size = (end - vt.window_off + WINDOW - 1) / WINDOW * WINDOW;
+	if (size > vt.frames_limit - vt.window_off)
+		size = (vt.frames_limit - vt.window_off) & ~4095ull;
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)vt.window, vt.window_size, size };
+	if (vt.window_off + size < end || vt_is_error(vt_own_call(VT_MREMAP, SYS_mremap, a)))
 		return false;
-	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)first, 0, size, MREMAP_MAYMOVE };
+	vt.window_size = size;
+	return true;
+}
+
+/* Let it begin with the page of an offset inside it. */
+static bool trim(uint64_t at)
+{
+	uint64_t front = (at - vt.window_off) & ~4095ull;
+	if (front == vt.window_size)
+		front -= 4096;
+	if (!front || vt_is_error(vt_own_munmap(vt.window, front)))
+		return false;
+	vt.window += front;
+	vt.window_off += front;
+	vt.window_size -= front;
+	vt.window_ready -= front < vt.window_ready ? front : vt.window_ready;
+	return true;
+}
+
+/* Somebody's mapping stands behind it: go on elsewhere, with a second mapping of a page of it. */
+static bool move(uint64_t at, uint64_t end)
+{
+	uint64_t off = at & ~4095ull, size = (end - off + WINDOW - 1) / WINDOW * WINDOW;
+	if (off == vt.window_off + vt.window_size)
+		off -= 4096;
+	if (size > vt.frames_limit - off)
+		size = (vt.frames_limit - off) & ~4095ull;
+	if (off + size < end)
+		return false;
+	const uint64_t a[VT_MAX_ARGS] = { (uint64_t)vt.window + (off - vt.window_off), 0, size,
+					  MREMAP_MAYMOVE };
 	long p = vt_own_call(VT_MREMAP, SYS_mremap, a);
 	if (vt_is_error(p))
 		return false;
 	vt_own_madvise((void *)p, size, MADV_RANDOM);
 	vt_own_madvise((void *)p, size, MADV_DONTFORK);
 	vt_own_munmap(vt.window, vt.window_size);
+	uint64_t front = off - vt.window_off;
+	vt.window_ready -= front < vt.window_ready ? front : vt.window_ready;
 	vt.window = (uint8_t *)p;
-	vt.window_size = size;
 	vt.window_off = off;
-	vt.window_ready = 0;
+	vt.window_size = size;
 	return true;
 }
 
 /*
- * The window will not move again, and blocks cannot be allocated any more: a large one takes its
- * place, with all its blocks and the live region's. When it is full the trace ends. False: there is
- * no room for it.
+ * Have [at, end) of the file in the window, with blocks. What is before at is no longer needed. A
+ * limit of the address space may be reached: then what is not needed goes first.
+ */
+static bool reach(uint64_t at, uint64_t end)
+{
+	if (end > vt.window_off + vt.window_size) {
+		if (vt.last_window || (!grow(end) && !(trim(at) && grow(end)) && !move(at, end)))
+			return false;
+		if (at - vt.window_off >= WINDOW)
+			trim(at);
+	}
+	return ensure(vt.window, vt.window_size, &vt.window_ready, end - vt.window_off);
+}
+
+/*
+ * The window will not move again, and blocks cannot be allocated any more: it becomes a large one,
+ * with all its blocks and the live region's. When it is full the trace ends. False: there is no
+ * room for it.
  */
 bool vt_store_last_window(void)
 {
+	uint64_t at = atomic_load(&vt.header->frames_end);
 	if (vt.last_window)
 		return true;
 	while (vt.ring_ready < ((size_t)vt.ring_mask + 1) * sizeof(struct vt_slot))
 		if (!vt_store_ring())
 			return false;
-	vt.last_window = slide(atomic_load(&vt.header->frames_end), LAST_WINDOW) &&
-			 ensure(vt.window, LAST_WINDOW, &vt.window_ready, LAST_WINDOW) &&
+	vt.last_window = reach(at, at + LAST_WINDOW) &&
 			 ensure(vt.journal, vt.journal_size, &vt.journal_ready, vt.journal_size);
 	return vt.last_window;
-}
-
-/* Copy n bytes to file offset *at and move it on. */
-static bool append(uint64_t *at, const void *data, size_t n)
-{
-	const uint8_t *p = data;
-	while (n) {
-		uint64_t room = vt.window_off + vt.window_size - *at;
-		if (!room) {
-			if (!slide(*at, vt.window_size))
-				return false;
-			continue;
-		}
-		size_t m = n < room ? n : room, into = *at - vt.window_off;
-		if (!ensure(vt.window, vt.window_size, &vt.window_ready, into + m))
-			return false;
-		memcpy(vt.window + into, p, m);
-		p += m;
-		n -= m;
-		*at += m;
-	}
-	return true;
 }
 
 /*
@@ -390,8 +421,9 @@ bool vt_store_init(void)
 {
 	ZSTD_compressionParameters c = ZSTD_getCParams(LEVEL, TYPICAL_RAW, 0);
 	size_t need = ZSTD_estimateCCtxSize_usingCParams(c);
-	void *space = vt_arena_alloc(need);
-	vt.zstd = space ? ZSTD_initStaticCCtx(space, need) : NULL;
+	if (!vt.zstd_space)
+		vt.zstd_space = vt_arena_alloc(need);
+	vt.zstd = vt.zstd_space ? ZSTD_initStaticCCtx(vt.zstd_space, need) : NULL;
 	if (!vt.zstd)
 		return false;
 	ZSTD_CCtx_setParameter(vt.zstd, ZSTD_c_windowLog, (int)c.windowLog);
@@ -435,10 +467,7 @@ static size_t compress(const void *raw, size_t len, const uint32_t *cuts, size_t
 	return left ? compress_whole(raw, len) : out.pos;
 }
 
-/*
- * Append one frame and commit it. False when there is no room (disk, file size): the trace ends
- * here, and what comes later is counted as lost.
- */
+/* Append one frame and commit it. False when there is no room (disk, file size). */
 bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq,
 		    uint32_t n_events)
 {
@@ -449,7 +478,7 @@ bool vt_store_frame(uint8_t type, const void *raw, size_t len, uint64_t first_se
 bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t first_seq,
 			uint32_t n_events, const uint32_t *cuts, size_t n_cuts)
 {
-	if (vt.store_full)
+	if (atomic_load(&vt.full))
 		return false;
 	size_t stored = compress(raw, len, cuts, n_cuts);
 	struct vt_frame f = {
@@ -465,27 +494,37 @@ bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t firs
 	f.crc = vt_crc32(0, &f, offsetof(struct vt_frame, crc));
 	f.crc = vt_crc32(f.crc, vt.packed, stored);
 	uint64_t at = atomic_load_explicit(&vt.header->frames_end, memory_order_relaxed);
-	if (!stored || !append(&at, &f, sizeof(f)) || !append(&at, vt.packed, stored)) {
-		vt.store_full = true;
+	uint64_t end = at + sizeof(f) + stored;
+	if (!stored || !reach(at, end + (type == VT_FRAME_END ? 0 : END_ROOM))) {
+		vt.refused = true;
 		return false;
 	}
+	memcpy(vt.window + (at - vt.window_off), &f, sizeof(f));
+	memcpy(vt.window + (at - vt.window_off) + sizeof(f), vt.packed, stored);
 	vt.frame_number++;
-	atomic_store_explicit(&vt.header->frames_end, at, memory_order_release);
+	atomic_store_explicit(&vt.header->frames_end, end, memory_order_release);
 	return true;
 }
 
-/* Room for a definition in the journal; NULL when there is none even after a seal. */
+static bool journal_has(uint64_t used, size_t bytes)
+{
+	return bytes <= vt.journal_size - used &&
+	       ensure(vt.journal, vt.journal_size, &vt.journal_ready, used + bytes);
+}
+
+/* Room for a definition in the journal; NULL when there is none even after a seal: then the trace
+ * has ended, for an event must not come before its definitions. */
 void *vt_journal_room(size_t bytes)
 {
 	uint64_t used = atomic_load(&vt.live->journal_used);
-	if (bytes > vt.journal_size - used) {
+	if (!journal_has(used, bytes)) {
 		vt_seal();
 		used = atomic_load(&vt.live->journal_used);
-		if (bytes > vt.journal_size - used)
+		if (!journal_has(used, bytes)) {
+			vt_end_for_lack_of_room();
 			return NULL;
+		}
 	}
-	if (!ensure(vt.journal, vt.journal_size, &vt.journal_ready, used + bytes))
-		return NULL;
 	return vt.journal + used;
 }
 

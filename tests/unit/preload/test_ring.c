@@ -92,6 +92,16 @@ void vt_snapshot(uint8_t reason)
 	(void)reason;
 }
 
+void vt_note(const char *key, const char *value)
+{
+	(void)key;
+	(void)value;
+}
+
+void vt_arena_keep_ahead(void)
+{
+}
+
 bool vt_store_ring(void)
 {
 	return true;
