@@ -172,6 +172,7 @@ struct vt_find {
 	    claims; /* the last deaths that findings stand for, and nothing lives there */
 	struct vt_find_piece *pieces; /* of the event under way */
 	size_t n_pieces, cap_pieces;
+	uint32_t heap_owner;    /* of the heap that was there at the start, 0: not known yet */
 	uint32_t actor;         /* its owner */
 	const char *actor_path; /* of the module that made the call, NULL: no file */
 	struct vt_finding *found;

@@ -48,8 +48,8 @@ struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piec
 		return *known;
 	struct vt_birth b = { .seq = p->birth, .lo = p->lo, .hi = p->hi, .root = p->birth };
 	if (p->special == VT_SPECIAL_HEAP) {
-		b.owner = VT_OWNER_RUNTIME;
-		b.role = VT_ROLE_MALLOC;
+		b.owner = f->heap_owner;
+		b.role = b.owner == VT_OWNER_RUNTIME ? VT_ROLE_MALLOC : VT_ROLE_MODULE;
 	} else if (p->special != VT_SPECIAL_NONE) {
 		b.owner = VT_OWNER_KERNEL;
 		b.role = VT_ROLE_KERNEL;
@@ -208,6 +208,17 @@ static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
 	}
 }
 
+/*
+ * Whose the heap is that was there at the start: an allocator loaded in place of libc's may have
+ * made it. Who moves the break tells, and so does libc when it maps for its malloc.
+ */
+static void learn_heap_owner(struct vt_find *f, const struct vt_event *e, enum vt_role role)
+{
+	if (!f->heap_owner && f->n_pieces && !vt_is_error(e->ret) &&
+	    (e->kind == VT_BRK || (e->kind == VT_MMAP && role == VT_ROLE_MALLOC)))
+		f->heap_owner = f->actor;
+}
+
 static void take_event(struct vt_find *f, const struct vt_event *e)
 {
 	struct vt_who who = vt_who_called(f->sites, f->replay, e);
@@ -232,6 +243,7 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	enter_deaths(f, e, claim);
 	enter_birth(f, e, role,
 		    role == VT_ROLE_MODULE ? vt_asker_of(&f->owners, who.asker) : VT_OWNER_UNKNOWN);
+	learn_heap_owner(f, e, role);
 }
 
 int vt_find_collect(struct vt_find *f, struct vt_trace *t)

@@ -13,6 +13,7 @@
 #include "make_trace.h"
 
 #define AT   0x20000000u
+#define HEAP 0x13000000u
 #define SIZE 0x4000u
 
 /* Whose call it is: the stacks of the traces made here. */
@@ -20,7 +21,8 @@ enum { PROGRAM = 1, LIBRARY, LIBC };
 
 static const char start_maps[] = "10000000-10001000 r-xp 00000000 08:01 101 /bin/test\n"
 				 "11000000-11001000 r-xp 00000000 08:01 102 /lib/liba.so\n"
-				 "12000000-12001000 r-xp 00000000 08:01 103 /lib/libc.so.6\n";
+				 "12000000-12001000 r-xp 00000000 08:01 103 /lib/libc.so.6\n"
+				 "13000000-13010000 rw-p 00000000 00:00 0 [heap]\n";
 
 static struct vt_event call(uint32_t tid, uint32_t who, uint8_t kind, uint64_t addr, uint64_t len)
 {
@@ -217,6 +219,25 @@ static void test_pages_inside_a_block_of_malloc_are(void **state)
 	assert_string_equal(FOUND(events), "");
 }
 
+static void test_heap_of_the_start_may_be_another_allocators(void **state)
+{
+	struct vt_event events[] = { call(1, LIBRARY, VT_MADVISE, HEAP, SIZE),
+				     map(1, LIBRARY, AT, SIZE, 0),
+				     call(1, LIBRARY, VT_MADVISE, HEAP, SIZE) };
+	(void)state;
+	events[0].a[2] = events[2].a[2] = MADV_DONTNEED;
+	assert_string_equal(FOUND(events), "");
+}
+
+static void test_heap_of_the_start_is_libcs_whose_malloc_is_seen_at_work(void **state)
+{
+	struct vt_event events[] = { map(1, LIBC, AT, SIZE, 0),
+				     call(1, LIBRARY, VT_MADVISE, HEAP, SIZE) };
+	(void)state;
+	events[1].a[2] = MADV_DONTNEED;
+	assert_string_equal(FOUND(events), "error foreign-change 0: >2\n");
+}
+
 static void test_part_of_another_modules_mapping_discarded(void **state)
 {
 	struct vt_event events[] = { map(1, LIBRARY, AT, SIZE, 0),
@@ -243,6 +264,8 @@ int main(void)
 		cmocka_unit_test(test_overlap_is_proof_of_a_race_within_one_module),
 		cmocka_unit_test(test_first_page_of_a_block_of_malloc_is_nobodys_to_discard),
 		cmocka_unit_test(test_pages_inside_a_block_of_malloc_are),
+		cmocka_unit_test(test_heap_of_the_start_may_be_another_allocators),
+		cmocka_unit_test(test_heap_of_the_start_is_libcs_whose_malloc_is_seen_at_work),
 		cmocka_unit_test(test_part_of_another_modules_mapping_discarded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
