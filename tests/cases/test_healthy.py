@@ -2,7 +2,8 @@
 
   test_healthy.py NAME...
 
-No error in any trace of the run, and at most one distinct warning a million events.
+No error in any trace of the run, and at most one distinct warning a million events. TEST_TIMES says
+how many times as long the allocators' and Java's churn runs are: 50 makes most a million events.
 
 SPDX-License-Identifier: MIT
 """
@@ -20,6 +21,9 @@ CASES = pathlib.Path(os.environ.get("TEST_CASES", "."))
 HERE = pathlib.Path(__file__).parent / "healthy"
 REAL = pathlib.Path(__file__).parent.parent / "e2e" / "real"
 NOBODY = 65534
+TIMES = int(os.environ.get("TEST_TIMES", "1"))
+# a malloc of libc's that maps and gives back whatever is not small
+BY_MAPPING = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def needs(*commands):
@@ -33,7 +37,8 @@ class Healthy(TraceTest):
         work = self.dir / "work"
         work.mkdir()
         kwargs.setdefault("cwd", work)
-        done = run(record_argv(self.traces_dir, argv), timeout=200, input=input_text, **kwargs)
+        done = run(record_argv(self.traces_dir, argv), timeout=200 * TIMES, input=input_text,
+                   **kwargs)
         self.assertEqual(done.returncode, 0, done.stdout[-2000:] + done.stderr[-2000:])
         self.judge()
 
@@ -116,16 +121,36 @@ class Healthy(TraceTest):
         self.assertEqual(built.returncode, 0, built.stderr)
         self.healthy([exe])
 
-    def allocator(self, library):
+    @needs("java")
+    def test_java_churn(self):
+        self.healthy(["java", "-XX:+UseG1GC", "-Xmx128m", HERE / "Churn.java", 2 * TIMES],
+                     env=environment(**BY_MAPPING))
+
+    def allocator(self, library, **settings):
         """Under another malloc; the loader knows the library or it is not there."""
-        env = environment(LD_PRELOAD=library)
+        env = environment(LD_PRELOAD=library, **settings)
         probe = subprocess.run(["/bin/true"], env=env, capture_output=True, text=True, check=False)
         if probe.stderr:
             self.skipTest(f"not installed: {library}")
-        self.healthy([CASES / "healthy_malloc", 10, 16, 200], env=env)
+        self.healthy([CASES / "healthy_malloc", 10 * TIMES, 16, 1500 if settings else 200],
+                     env=env)
+        for trace in self.traces():
+            self.assert_verified(trace)
 
     def test_jemalloc(self):
         self.allocator("libjemalloc.so.2")
+
+    def test_jemalloc_that_gives_back_at_once(self):
+        self.allocator("libjemalloc.so.2", MALLOC_CONF="dirty_decay_ms:0,muzzy_decay_ms:0")
+
+    def test_tcmalloc_that_gives_back_at_once(self):
+        self.allocator("libtcmalloc_minimal.so.4", TCMALLOC_AGGRESSIVE_DECOMMIT="1")
+
+    def test_mimalloc_that_gives_back_at_once(self):
+        self.allocator("libmimalloc.so.2", MIMALLOC_PURGE_DELAY="0")
+
+    def test_malloc_that_gives_back_at_once(self):
+        self.allocator("", **BY_MAPPING)
 
     def test_tcmalloc(self):
         self.allocator("libtcmalloc_minimal.so.4")
@@ -142,7 +167,7 @@ class Healthy(TraceTest):
         self.healthy([CASES / "healthy_malloc_asan", 5, 16, 200])
 
     def test_ten_thousand_threads(self):
-        self.healthy([CASES / "healthy_malloc", 100, 100, 2])
+        self.healthy([CASES / "healthy_malloc", 100 * TIMES, 100, 2])
 
 
 if __name__ == "__main__":
