@@ -281,7 +281,7 @@ static void store_piece(uint8_t what, size_t n, bool last)
 /* Keep the text of maps, if this is all of it. */
 static void keep_piece(size_t n, bool ended)
 {
-	bool all = ended && !snap.part++;
+	bool all = !snap.part++ && ended;
 	snap.kept.n = all ? n : 0;
 	snap.kept.window = vt.window;
 	snap.kept.window_size = vt.window_size;
