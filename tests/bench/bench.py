@@ -10,7 +10,8 @@ threads   the same loop in eight threads at once
 bytes     bytes of trace an event, for a Node program
 memory    KiB that the recorder's own areas hold in a process, once its ring is full
 start     milliseconds that a process takes longer to start and end
-programs  wall time of whole programs, and the ratio to native
+programs  wall time and processor time of whole programs, and the ratios to native: the work that
+          the tests record, in which starting and ending counts, and then for about a second
 redis     wall time of redis-benchmark against a server, and the ratio to native
 findings  events a second of a trace of ten million, replayed and searched for findings, and memory
 
@@ -22,6 +23,7 @@ SPDX-License-Identifier: MIT
 import argparse
 import os
 import pathlib
+import resource
 import shutil
 import statistics
 import subprocess
@@ -44,7 +46,8 @@ class Bench:
 
     def recording(self, **settings):
         """The environment that records, and nothing else."""
-        env = dict(os.environ, LD_PRELOAD=LIBRARY, VMTRAIL_OUTPUT=str(self.dir / "%e.%p.%n.vmt"))
+        env = dict(os.environ, LD_PRELOAD=LIBRARY, VMTRAIL_OUTPUT=str(self.dir / "%e.%p.%n.vmt"),
+                   VMTRAIL_CACHE=str(self.dir / "code"))
         env.update(settings)
         return env
 
@@ -62,8 +65,8 @@ class Bench:
             raise RuntimeError(f"{argv[0]}: exit status {done.returncode}: {done.stderr[-300:]}")
         return seconds, done.stdout
 
-    def in_turns(self, variants, measure):
-        """{name: median of measure(variant)}, after one round that does not count."""
+    def values_in_turns(self, variants, measure):
+        """{name: [measure(variant), ...]}, after one round that does not count."""
         values = {name: [] for name in variants}
         for turn in range(self.runs + 1):
             for name, variant in variants.items():
@@ -71,7 +74,12 @@ class Bench:
                 self.clean()
                 if turn:
                     values[name].append(value)
-        return {name: statistics.median(v) for name, v in values.items()}
+        return values
+
+    def in_turns(self, variants, measure):
+        """{name: median of measure(variant)}, likewise."""
+        return {name: statistics.median(v)
+                for name, v in self.values_in_turns(variants, measure).items()}
 
 
 def works(argv):
@@ -171,18 +179,32 @@ def bench_start(bench, quick):
           f"{(medians['recorded'] - medians['native']) * 1e3:.2f} ms more")
 
 
+def times(bench, argv, env):
+    """(wall seconds, processor seconds) of one run, with all its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = bench.run(argv, env)[0]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def bench_programs(bench, _quick):
-    print("programs: wall time")
-    print(f"  {'':12}{'native':>10}{'recorded':>10}{'ratio':>9}")
-    for name, argv in (("python3", [PYTHON, REAL / "work.py"]), ("node", ["node", REAL / "work.js"]),
+    print("programs: wall time, processor time")
+    print(f"  {'':22}{'native':>10}{'recorded':>10}{'ratio':>9}{'ratio of':>12}")
+    print(f"  {'':51}{'processor':>12}")
+    for name, argv in (("python3, short", [PYTHON, REAL / "work.py"]),
+                       ("python3, 8 times", [PYTHON, REAL / "work.py", 8]),
+                       ("node, short", ["node", REAL / "work.js"]),
+                       ("node, 12 times", ["node", REAL / "work.js", 12]),
                        ("java", ["java", REAL / "Work.java"])):
         if not shutil.which(argv[0]):
             print(f"  {name}: not installed, skipped")
             continue
-        medians = bench.in_turns({"native": None, "recorded": bench.recording()},
-                                 lambda env, argv=argv: bench.run(argv, env)[0])
-        native, recorded = medians["native"], medians["recorded"]
-        print(f"  {name:12}{native:9.3f}s{recorded:9.3f}s{recorded / native:9.3f}")
+        values = bench.values_in_turns({"native": None, "recorded": bench.recording()},
+                                       lambda env, argv=argv: times(bench, argv, env))
+        (native, native_cpu), (recorded, recorded_cpu) = (
+            [statistics.median(v) for v in zip(*values[which])] for which in ("native", "recorded"))
+        print(f"  {name:22}{native:9.3f}s{recorded:9.3f}s{recorded / native:9.3f}"
+              f"{recorded_cpu / native_cpu:12.3f}")
 
 
 def cost(argv):
