@@ -7,7 +7,9 @@
  * SPDX-License-Identifier: MIT
  */
 #include "recorder.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #define PATH_SIZE 1024 /* on the caller's stack: a longer name is not told */
 
@@ -55,17 +57,27 @@ static void settle(void *arg)
 	vt_snapshot(VT_SNAPSHOT_EXEC);
 }
 
+/*
+ * Most calls that search PATH can but fail: the kernel looks for the file before anything else. Not
+ * so where it may be there for others than the real user, which is what is asked for here.
+ */
+static bool is_hopeless(long nr, long path)
+{
+	/* A filter may forbid to ask. */
+	if (nr != SYS_execve || !atomic_load(&vt.on) || atomic_load(&vt.sandboxed))
+		return false;
+	long ret = vt_sys3(SYS_faccessat, AT_FDCWD, path, F_OK);
+	return ret == -ENOENT || ret == -ENOTDIR;
+}
+
 /* The image as a file id; 0 when that cannot be told. */
-static __attribute__((noinline)) uint32_t prepare(long nr, long a, long b, long flags)
+static __attribute__((noinline)) uint32_t prepare(long nr, long a, long b, long flags,
+						  bool hopeless)
 {
 	char path[PATH_SIZE];
-	/* A filter may forbid to ask. */
 	if (atomic_load(&vt.sandboxed))
 		return 0;
 	bool known = image_path(path, nr, a, b, flags);
-	/* Most calls that search PATH can but fail. */
-	bool hopeless =
-	    known && nr == SYS_execve && vt_sys3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) != 0;
 	if (vt_is_mine() && !hopeless)
 		vt_locked(settle, NULL);
 	return known ? vt_file_of_path(path) : 0;
@@ -78,8 +90,10 @@ static __attribute__((noinline)) uint32_t prepare(long nr, long a, long b, long 
 long vt_exec(uint8_t how, long nr, long a, long b, long c, long d, long e)
 {
 	long *envp = nr == SYS_execve ? &c : &d;
-	*envp = (long)vt_env_hand_on((char *const *)*envp);
+	bool hopeless = is_hopeless(nr, a);
+	if (!hopeless)
+		*envp = (long)vt_env_hand_on((char *const *)*envp);
 	if (!atomic_load(&vt.on) || !atomic_load(vt.fork_guard))
 		return vt_sys6(nr, a, b, c, d, e, 0);
-	return vt_call(VT_EXECVE, how, nr, a, b, c, d, e, prepare(nr, a, b, e));
+	return vt_call(VT_EXECVE, how, nr, a, b, c, d, e, prepare(nr, a, b, e, hopeless));
 }
