@@ -367,32 +367,56 @@ static const uint8_t *frame_table(uint64_t pc)
 	return NULL;
 }
 
+/* What is known of the function that pc lies in. */
+struct function {
+	struct cie cie;
+	struct code program;
+	uint64_t start, length;
+};
+
+/* False: there is none, or (*hard) what describes it is not of the usual form. */
+static bool find_function(struct function *f, uint64_t pc, bool *hard)
+{
+	const uint8_t *hdr = frame_table(pc), *fde;
+	*hard = false;
+	if (!hdr || !(fde = find_fde(hdr, pc, hard)))
+		return false;
+	*f = (struct function){ .program = { fde + 4, fde + 4 + *(const uint32_t *)fde, false } };
+	*hard = *(const uint32_t *)fde == 0xffffffff ||
+		!parse_cie(fde + 4 - *(const uint32_t *)(fde + 4), &f->cie);
+	if (*hard)
+		return false;
+	f->program.p += 4;
+	f->start = (uint64_t)f->program.p + (uint64_t)(int64_t)(int32_t)fixed(&f->program, 4);
+	f->length = fixed(&f->program, 4);
+	return pc - f->start < f->length;
+}
+
+bool vt_cfi_function(uint64_t pc, uint64_t *start, uint64_t *end)
+{
+	struct function f;
+	bool hard;
+	if (!find_function(&f, pc, &hard))
+		return false;
+	*start = f.start;
+	*end = f.start + f.length;
+	return true;
+}
+
 union vt_frame_rule vt_cfi_rule(uint64_t pc, bool exact)
 {
 	union vt_frame_rule guess = { .kind = VT_FRAME_GUESS }, hard = { .kind = VT_FRAME_HARD };
 	struct row row = { .rbx = { SAME, 0 } }, initial;
-	struct cie cie = { 0 };
-	bool odd = false;
+	struct function f;
+	bool odd;
 	pc -= !exact;
-	const uint8_t *hdr = frame_table(pc), *fde = hdr ? find_fde(hdr, pc, &odd) : NULL;
-	if (odd)
-		return hard;
-	if (!fde)
-		return guess;
-	struct code c = { fde + 4, fde + 4 + *(const uint32_t *)fde, false };
-	if (*(const uint32_t *)fde == 0xffffffff ||
-	    !parse_cie(fde + 4 - *(const uint32_t *)(fde + 4), &cie))
-		return hard;
-	c.p += 4;
-	uint64_t start = (uint64_t)c.p + (uint64_t)(int64_t)(int32_t)fixed(&c, 4);
-	uint64_t length = fixed(&c, 4);
-	if (pc - start >= length)
-		return guess;
-	if (cie.signal)
+	if (!find_function(&f, pc, &odd))
+		return odd ? hard : guess;
+	if (f.cie.signal)
 		return (union vt_frame_rule){ .kind = VT_FRAME_SIGNAL };
-	block(&c);
-	execute(&cie, &cie.initial, INT64_MAX, &row, &row);
+	block(&f.program);
+	execute(&f.cie, &f.cie.initial, INT64_MAX, &row, &row);
 	initial = row;
-	execute(&cie, &c, (int64_t)(pc - start), &row, &initial);
-	return c.bad || cie.initial.bad ? hard : rule_of(&row);
+	execute(&f.cie, &f.program, (int64_t)(pc - f.start), &row, &initial);
+	return f.program.bad || f.cie.initial.bad ? hard : rule_of(&row);
 }

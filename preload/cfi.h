@@ -44,4 +44,7 @@ union vt_frame_rule {
  */
 union vt_frame_rule vt_cfi_rule(uint64_t pc, bool exact);
 
+/* Where the function that pc lies in begins and ends; false: not known. Takes no lock. */
+bool vt_cfi_function(uint64_t pc, uint64_t *start, uint64_t *end);
+
 #endif

@@ -9,7 +9,7 @@
  * with the number of a memory call. The last instructions of it, five bytes or more, become a jump
  * to a stub nearby, which does what they did up to the system call and then enters vt_site_far.
  * Such code need not have a frame or a table of its functions, so the stub leaves alone what lies
- * below the stack pointer.
+ * below the stack pointer. A number that is kept in another register, see inline_function.c.
  *
  * What is loaded with the program is searched in the constructor, while the process has one thread.
  * What the loader maps later is searched when its text has just been mapped, before the loader has
@@ -78,7 +78,7 @@ static void look(const uint8_t *from, const uint8_t *end, const uint8_t *lo, uin
 	for (const uint8_t *p = from;
 	     job.found.n < VT_MOST_SITES && (p = vt_next_syscall(p, end)) < end;
 	     p += VT_SYSCALL_LEN)
-		if (vt_code_site(&s, lo, p))
+		if (vt_code_site(&s, lo, p) || vt_code_may_keep_number(lo, p))
 			job.found.call[job.found.n++] = (uint32_t)(offset + (uint64_t)(p - lo));
 }
 
@@ -111,11 +111,16 @@ static void judge(void)
 	for (unsigned i = 0; i < job.found.n; i++) {
 		const uint8_t *call = m->text + job.found.call[i];
 		struct vt_code_site *s = &job.site[job.n];
-		if (job.found.call[i] > size - VT_SYSCALL_LEN || call[0] != 0x0f ||
-		    call[1] != 0x05 || !vt_code_site(s, m->text, call))
+		const char **what = &job.what[job.n];
+		if (job.found.call[i] > size - VT_SYSCALL_LEN || call[0] != 0x0f || call[1] != 0x05)
 			continue;
-		job.what[job.n++] =
-		    vt_code_is_jumped_into(s, m) ? "left alone: a branch may land inside it" : NULL;
+		if (vt_code_site(s, m->text, call))
+			*what = vt_code_is_jumped_into(s, m)
+				    ? "left alone: a branch may land inside it"
+				    : NULL;
+		else if (!vt_code_keeps_number(s, m, call, what))
+			continue;
+		job.n++;
 	}
 }
 

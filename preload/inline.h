@@ -2,7 +2,8 @@
  * inline.h - what the parts of the search for system call instructions offer each other.
  *
  * Runs inside the traced process. inline.c decides which text is searched and when, inline_site.c
- * reads code, inline_stub.c changes it, inline_known.c remembers what was found in which file.
+ * and inline_function.c read code (x86_length.c: how long instructions are), inline_stub.c changes
+ * it, inline_known.c remembers what was found in which file.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,11 +13,12 @@
 #include "recorder.h"
 #include <elf.h>
 
-#define VT_MOV_LEN     5
-#define VT_SYSCALL_LEN 2
-#define VT_STRETCH     48 /* bytes between the mov and the system call */
-#define VT_MOST_MOVES  10
-#define VT_MOST_SITES  128 /* of one module */
+#define VT_MOV_LEN      5
+#define VT_SYSCALL_LEN  2
+#define VT_STRETCH      48 /* bytes between the mov and the system call */
+#define VT_MOST_MOVES   10
+#define VT_MOST_NUMBERS 4
+#define VT_MOST_SITES   128 /* of one module */
 
 /* The code of a module. */
 struct vt_code {
@@ -25,9 +27,14 @@ struct vt_code {
 	const uint8_t *text, *text_end;
 };
 
-/* A site: at[0] is the mov, at[n - 1] the system call instruction. */
+/*
+ * A site: at[n - 1] is the system call instruction, at[0] the mov of its number, or where the
+ * change begins. A number that a register has kept is one of n_kept, or that of another system
+ * call.
+ */
 struct vt_code_site {
-	uint32_t nr;
+	uint32_t nr, kept[VT_MOST_NUMBERS];
+	unsigned n_kept;
 	unsigned n;
 	const uint8_t *at[VT_MOST_MOVES + 2];
 };
@@ -41,6 +48,14 @@ struct vt_code_sites {
 /* inline_site.c */
 bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call);
 bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *m);
+
+/* inline_function.c */
+bool vt_code_may_keep_number(const uint8_t *text, const uint8_t *call);
+bool vt_code_keeps_number(struct vt_code_site *s, const struct vt_code *m, const uint8_t *call,
+			  const char **why);
+
+/* x86_length.c */
+unsigned vt_instruction_length(const uint8_t *p);
 
 /* inline_stub.c */
 const char *vt_stub_redirect(const struct vt_code *m, const struct vt_code_site *s, int mem_fd);

@@ -72,6 +72,7 @@ static unsigned number_length(const uint8_t *p, const uint8_t *call, uint32_t *n
 /* The site whose system call instruction is at call, of which nothing lies below text. */
 bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call)
 {
+	s->n_kept = 0;
 	for (const uint8_t *p = call - VT_MOV_LEN; p >= text && call - p <= VT_STRETCH; p--) {
 		unsigned len = number_length(p, call, &s->nr);
 		if (!len || !vt_is_memory_call(s->nr))

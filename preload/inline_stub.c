@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 
 #define JUMP_LEN   5
-#define STUB_LEN   64
+#define STUB_LEN   128
 #define REACH      (((int64_t)1 << 31) - (64 << 10))
 #define STUB_PAGES 32
 #define PAGE_STUBS (VT_PAGE_SIZE / STUB_LEN)
@@ -87,10 +87,36 @@ static uint8_t *stub_room(const struct vt_code *m, const uint8_t *site)
 }
 
 /*
+ * To the code behind all this if the number is one of those kept; else the system call as it was,
+ * and back. Returns the end.
+ */
+static uint8_t *write_choice(uint8_t *p, const struct vt_code_site *s, const uint8_t *code,
+			     const uint8_t *stub, const uint8_t *back)
+{
+	static const uint8_t compare[] = { 0x48, 0x3d };    /* cmp $NR, %rax */
+	static const uint8_t call[] = { 0x0f, 0x05, 0xe9 }; /* syscall; jmp */
+	for (unsigned i = 0; i < s->n_kept; i++) {
+		memcpy(p, compare, sizeof(compare));
+		memcpy(p + sizeof(compare), &s->kept[i], sizeof(s->kept[i]));
+		p += sizeof(compare) + sizeof(s->kept[i]);
+		*p++ = 0x74; /* je, past the other comparisons, of 8 bytes, and these 7 */
+		*p++ = (uint8_t)((s->n_kept - i - 1) * 8 + 7);
+	}
+	if (s->n_kept) {
+		memcpy(p, call, sizeof(call));
+		p += sizeof(call) + sizeof(int32_t);
+		int32_t distance = (int32_t)(back - (stub + (p - code)));
+		memcpy(p - sizeof(distance), &distance, sizeof(distance));
+	}
+	return p;
+}
+
+/*
  * The stub: the instructions it replaces but for the last, then past the red zone, the way back on
  * the stack, and on to vt_site_far.
  */
-static bool write_stub(uint8_t *stub, const uint8_t *window, const uint8_t *call, int mem_fd)
+static bool write_stub(uint8_t *stub, const struct vt_code_site *s, const uint8_t *window,
+		       const uint8_t *call, int mem_fd)
 {
 	static const uint8_t rest[] = {
 		0x48, 0x8d, 0x64, 0x24, 0x80,       /* lea -128(%rsp), %rsp */
@@ -101,6 +127,7 @@ static bool write_stub(uint8_t *stub, const uint8_t *window, const uint8_t *call
 	uint8_t code[STUB_LEN] = { 0 }, *p = code;
 	memcpy(p, window, (size_t)(call - window));
 	p += call - window;
+	p = write_choice(p, s, code, stub, call + VT_SYSCALL_LEN);
 	memcpy(p, rest, sizeof(rest));
 	p += sizeof(rest);
 	memcpy(p, &back, sizeof(back));
@@ -124,7 +151,7 @@ const char *vt_stub_redirect(const struct vt_code *m, const struct vt_code_site 
 	int32_t distance = (int32_t)(stub - (window + JUMP_LEN));
 	memcpy(code + 1, &distance, sizeof(distance));
 	memset(code + JUMP_LEN, 0x90, len - JUMP_LEN);
-	if (mem_fd >= 0 && write_stub(stub, window, call, mem_fd) &&
+	if (mem_fd >= 0 && write_stub(stub, s, window, call, mem_fd) &&
 	    vt_sys4(SYS_pwrite64, mem_fd, code, len, window) == (long)len)
 		return NULL;
 	vt_stub_forget((uint64_t)window, (uint64_t)end);

@@ -174,6 +174,58 @@ __asm__(".text\n"
 	"2:	syscall\n"
 	"	ret\n");
 
+/*
+ * A number that a register keeps, for two calls; arithmetic between that and the call, and another
+ * number (getpid's) by the same instruction. Returns the sum of: the process's number, and 0 if
+ * mapping and unmapping went well.
+ */
+long map_kept(long length);
+
+__asm__(".text\n"
+	".globl map_kept\n"
+	".type map_kept, @function\n"
+	"map_kept:\n"
+	"	.cfi_startproc\n"
+	"	push %rbx\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	push %r12\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	mov %rdi, %rbx\n"
+	"	xor %r12d, %r12d\n"
+	"	mov $39, %r9d\n"
+	"	jmp 2f\n"
+	"1:	mov %rax, %r12\n"
+	"	mov $9, %r9d\n"
+	"2:	mov $0x22, %r10d\n"
+	"	mov $3, %edx\n"
+	"	xor %edi, %edi\n"
+	"	mov %r9d, %eax\n"
+	"	mov $-1, %r8\n"
+	"	xor %r9d, %r9d\n"
+	"	lea 4096(%rbx), %rsi\n"
+	"	sub $4096, %rsi\n"
+	"	syscall\n"
+	"	test %r12, %r12\n"
+	"	jz 1b\n"
+	"	mov $11, %r8d\n"
+	"	mov %rax, %rdi\n"
+	"	lea -4096(%rbx), %rsi\n"
+	"	mov %r8d, %eax\n"
+	"	syscall\n"
+	"	add %rax, %r12\n"
+	"	lea -4096(%rdi, %rbx), %rdi\n"
+	"	mov $4096, %esi\n"
+	"	mov %r8d, %eax\n"
+	"	syscall\n"
+	"	add %r12, %rax\n"
+	"	pop %r12\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	pop %rbx\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	"	.size map_kept, . - map_kept\n");
+
 int main(void)
 {
 	void *p;
@@ -193,6 +245,7 @@ int main(void)
 	at = map_wide(8 * PAGE);
 	CHECK(at > 0 && unmap_inline((void *)at, 8 * PAGE) == 0);
 	CHECK(map_branch(9 * PAGE, 1) == getpid());
+	CHECK(map_kept(11 * PAGE) == getpid());
 	at = map_branch(9 * PAGE, 0);
 	CHECK(at > 0 && !munmap((void *)at, 9 * PAGE));
 	return 0;
