@@ -89,6 +89,8 @@ static const char *expectation(const struct vt_option *o, char *buf, size_t size
 		return "a file name, or no";
 	case VT_OPTION_SWITCH:
 		return "yes or no";
+	case VT_OPTION_FAULTS:
+		return "yes, no or overflow";
 	case VT_OPTION_CAPTURE:
 		return "all or symbols";
 	case VT_OPTION_STOP:

@@ -112,7 +112,7 @@ const char *vt_ending_silence(const struct vt_ending *n, const struct vt_trace *
 	if (vt_ending_is_overflow(n, t))
 		return "No handler could run, so neither address nor stack is known: likely a "
 		       "stack that overflowed, with no room left for a signal's frame; else the "
-		       "signal was blocked.";
+		       "signal was blocked. (record --faults=overflow records an overflow.)";
 	if (n->signal == SIGSEGV && handles(t, SIGSEGV))
 		return "No handler could run, so neither address nor stack is known: the signal "
 		       "was blocked, as it is while the program's own handler runs, or a stack "

@@ -96,8 +96,11 @@ static void define_thread(void *arg)
 /* A thread's first event, or the first after its name may have changed. */
 void vt_thread_seen(struct vt_thread *t)
 {
+	bool known = vt_is_known(t);
 	t->name_stale = false;
 	vt_locked(define_thread, t);
+	if (!known)
+		vt_altstack_give();
 }
 
 struct made {

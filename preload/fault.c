@@ -24,6 +24,7 @@
 #include "walk.h"
 #include <signal.h>
 #include <ucontext.h>
+#include <vmtrail/options.h>
 
 #define MAX_SIGNAL   64
 #define STACK        (48u << 10)
@@ -353,7 +354,12 @@ void vt_faults_init(void)
 		if (!set(r.sig, NULL, &now))
 			act(&r);
 	}
-	vt_note("faults", "recorded");
+	if (vt.options.faults != VT_FAULTS_OVERFLOW)
+		vt_note("faults", "recorded");
+	else if (vt_altstack_init())
+		vt_note("faults", "recorded, overflows of stacks too");
+	else
+		vt_note("faults", "recorded, but for overflows: sigaltstack is not seen");
 }
 
 /* A vfork child takes away its own. */

@@ -18,6 +18,7 @@
 #include <link.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <vmtrail/options.h>
 
 /*
  * Which system calls are ours: by number, the event kind + 1; 0: not ours. Read by syscall() in
@@ -55,6 +56,7 @@ const uint8_t vt_known[512] __attribute__((visibility("hidden"))) = {
 	[SYS_seccomp] = NOT_RECORDED,
 	[SYS_execve] = NOT_RECORDED,
 	[SYS_rt_sigaction] = NOT_RECORDED,
+	[SYS_sigaltstack] = NOT_RECORDED,
 	[SYS_execveat] = NOT_RECORDED,
 	[SYS_exit_group] = NOT_RECORDED,
 	[SYS_clone] = NEW_TASK,
@@ -97,6 +99,8 @@ long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long 
 		break;
 	case SYS_rt_sigaction:
 		return vt_sigaction(flags, a, b, c, d);
+	case SYS_sigaltstack:
+		return vt_sigaltstack(a, b);
 	default:
 		return vt_exec(flags, nr, a, b, c, d, e);
 	}
@@ -140,6 +144,7 @@ long vt_inner(long nr, long a, long b, long c, long d, long e, long f, uint64_t 
 #define SITE_LEN  7           /* mov $imm32, %eax (5), syscall (2) */
 #define ENTRY_LEN 16          /* of vt_site */
 #define SMALL     96 /* a site this near to its function's start has no live vector registers */
+#define ENDBR_LEN 4  /* what a function may begin with */
 
 extern const uint8_t vt_site[], vt_site_full[], vt_site_clone[], vt_site_clone3[];
 
@@ -237,6 +242,7 @@ static const char *call_name(uint32_t nr)
 		{ SYS_setrlimit, "setrlimit" },
 		{ SYS_prlimit64, "prlimit64" },
 		{ SYS_rt_sigaction, "rt_sigaction" },
+		{ SYS_sigaltstack, "sigaltstack" },
 		{ SYS_seccomp, "seccomp" },
 		{ SYS_execve, "execve" },
 		{ SYS_execveat, "execveat" },
@@ -313,6 +319,9 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 	/* What is known of clone's stack ends before its system call, and so does its entry. */
 	if (vt_known[nr] != NEW_TASK && i + SITE_LEN > len)
 		return;
+	/* The other one is in longjmp's check, which must be told the truth: where it stands. */
+	if (nr == SYS_sigaltstack && (vt.options.faults != VT_FAULTS_OVERFLOW || i > ENDBR_LEN))
+		return;
 	if (nr == SYS_vfork) /* seen at its symbol: its caller's frame is the child's, too */
 		return;
 	l->found++;
@@ -334,6 +343,7 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 		vt.sees_sigaction |= done;
 		vt.misses_sigaction |= !done;
 	}
+	vt.sees_altstack |= nr == SYS_sigaltstack && done;
 	vt_note_site(l->name, l->base, fn + i, nr, what);
 }
 

@@ -65,7 +65,7 @@ static void read_options(char **envp)
 	o->children = option(envp, VT_OPT_CHILDREN);
 	o->snapshot_every = option(envp, VT_OPT_SNAPSHOT_EVERY);
 	o->smaps = option(envp, VT_OPT_SMAPS);
-	o->faults = option(envp, VT_OPT_FAULTS);
+	o->faults = (uint8_t)option(envp, VT_OPT_FAULTS);
 	o->stop_on = (uint32_t)option(envp, VT_OPT_STOP_ON);
 	o->inner = option(envp, VT_OPT_CAPTURE) == VT_CAPTURE_ALL;
 	o->inline_bytes = option(envp, VT_OPT_INLINE) << 20;
@@ -392,6 +392,7 @@ void vt_after_fork(void)
 		vt_locked(start_in_child, &whole);
 	else
 		refuse_child();
+	vt_altstack_give();
 }
 
 static void write_end(const char *reason, long status)

@@ -69,7 +69,8 @@ struct vt_options {
 	uint32_t ring_slots;
 	uint32_t stop_on;      /* VT_STOP_* bits */
 	uint64_t inline_bytes; /* of a text that may be searched for system calls of its own */
-	bool children, smaps, inner, faults;
+	uint8_t faults;        /* VT_FAULTS_* */
+	bool children, smaps, inner;
 };
 
 /* vt_thread.borrowed: vfork children under way, and whether a task was made that shares for good.
@@ -170,6 +171,7 @@ struct vt_recorder {
 	bool sees_fork;              /* the system call that libc's fork makes is redirected */
 	bool sees_exec, misses_exec; /* the calls that execute: some, not all */
 	bool sees_sigaction, misses_sigaction; /* those that set handlers: some, not all */
+	bool sees_altstack;                    /* libc's sigaltstack */
 };
 extern struct vt_recorder vt;
 
@@ -355,6 +357,11 @@ char *const *vt_env_hand_on(char *const *envp);
 void vt_faults_init(void);
 void vt_faults_remove(void);
 long vt_sigaction(uint8_t how, long sig, long action, long old, long size);
+
+/* altstack.c */
+bool vt_altstack_init(void);
+void vt_altstack_give(void);
+long vt_sigaltstack(long new, long old);
 
 /* task.c - fork, vfork, clone. */
 struct vt_thread *vt_borrower(void);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
+#include <vmtrail/options.h>
 
 /* A task that runs on another one's thread pointer. */
 struct vt_borrower {
@@ -190,6 +191,10 @@ void vt_task_child(void)
 		atomic_store(&forking, 0);
 		vt_lock_let_go();
 	}
+	/* a thread that overflows its stack before its first call is to have another by then */
+	if (vt.options.faults == VT_FAULTS_OVERFLOW && atomic_load(&vt.on) &&
+	    atomic_load(vt.fork_guard) && !vt_is_known(&vt_self) && vt_is_mine())
+		vt_thread_seen(&vt_self);
 }
 
 /*

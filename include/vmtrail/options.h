@@ -22,10 +22,13 @@ enum vt_option_type {
 	VT_OPTION_SWITCH,  /* "yes" (1) or "no" (0) */
 	VT_OPTION_CAPTURE, /* "all" (VT_CAPTURE_ALL) or "symbols" (VT_CAPTURE_SYMBOLS) */
 	VT_OPTION_FILE,    /* the name of a file, or "no" */
+	VT_OPTION_FAULTS,  /* "no" (VT_FAULTS_NO), "yes" (VT_FAULTS_YES), "overflow" */
 	VT_OPTION_STOP,    /* findings, with commas between: VT_STOP_* bits; "no" is 0 */
 };
 
 enum { VT_CAPTURE_SYMBOLS, VT_CAPTURE_ALL };
+
+enum { VT_FAULTS_NO, VT_FAULTS_YES, VT_FAULTS_OVERFLOW };
 
 /* The findings that a process can be stopped at. */
 enum { VT_STOP_FIXED_CLOBBER = 1, VT_STOP_FOREIGN_UNMAP = 2, VT_STOP_DOUBLE_UNMAP = 4 };
@@ -47,8 +50,10 @@ enum { VT_STOP_FIXED_CLOBBER = 1, VT_STOP_FOREIGN_UNMAP = 2, VT_STOP_DOUBLE_UNMA
 	  "N", "take a snapshot every N events (default 0: none between\nstart and exit)")         \
 	X(SMAPS, "smaps", 0, "VMTRAIL_SMAPS", SWITCH, 0, 1, 0, "yes|no",                           \
 	  "keep /proc/PID/smaps in snapshots too (default no)")                                    \
-	X(FAULTS, "faults", 0, "VMTRAIL_FAULTS", SWITCH, 0, 1, 1, "yes|no",                        \
-	  "record the fault that a process dies of (default yes)")                                 \
+	X(FAULTS, "faults", 0, "VMTRAIL_FAULTS", FAULTS, 0, 2, VT_FAULTS_YES, "yes|no|overflow",   \
+	  "record the fault that a process dies of (default yes); with\n"                          \
+	  "overflow also that of a stack without room left, for which\n"                           \
+	  "each thread gets an alternate signal stack")                                            \
 	X(CAPTURE, "capture", 0, "VMTRAIL_CAPTURE", CAPTURE, 0, 1, VT_CAPTURE_ALL, "all|symbols",  \
 	  "see calls made inside libc and the loader, or only those\n"                             \
 	  "made through exported functions (default all)")                                         \
@@ -179,6 +184,13 @@ static inline bool vt_option_value(const struct vt_option *o, const char *text, 
 	case VT_OPTION_SWITCH:
 		v = vt_option_equal(text, "yes");
 		if (!v && !vt_option_equal(text, "no"))
+			return false;
+		break;
+	case VT_OPTION_FAULTS:
+		v = vt_option_equal(text, "yes")        ? VT_FAULTS_YES
+		    : vt_option_equal(text, "overflow") ? VT_FAULTS_OVERFLOW
+							: VT_FAULTS_NO;
+		if (v == VT_FAULTS_NO && !vt_option_equal(text, "no"))
 			return false;
 		break;
 	case VT_OPTION_CAPTURE:

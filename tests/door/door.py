@@ -193,6 +193,18 @@ ROWS = [
     ("nothing-remembered", "What was found is kept in a file that recorded processes share.",
      "preload/inline.c", "	if (!*job.key || !vt_known_find(job.key, &job.found)) {", "	if (1) {",
      e2e("loaded", "Loaded.test_a_text_is_searched_once")),
+    ("altstack-told", "sigaltstack is told what the thread would have without.",
+     "preload/altstack.c", "	r.alt = ours(&now);", "	r.alt = NULL;", e2e("faults", "Overflow")),
+    ("altstack-refused", "While a handler runs on ours, a change is made from the lock's stack.",
+     "preload/altstack.c", "	vt_locked(change, &r);", "	change(&r);", e2e("faults", "Overflow")),
+    ("altstack-early", "A thread is given one as it begins.",
+     "preload/task.c", "	if (vt.options.faults == VT_FAULTS_OVERFLOW && atomic_load(&vt.on) &&",
+     "	if (0 && atomic_load(&vt.on) &&", e2e("faults", "Overflow")),
+    ("altstack-kept", "The stack of a thread that is gone is given to the next.",
+     "preload/altstack.c", "		if (is_gone(alts.hand->tid))", "		if (0 && is_gone(alts.hand->tid))",
+     e2e("faults", "Overflow")),
+    ("altstack-childs", "A forked child's one thread keeps its parent's before another can be made.",
+     "preload/process.c", "	vt_altstack_give();", "", e2e("faults", "Overflow")),
 ]
 
 

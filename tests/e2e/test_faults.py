@@ -188,6 +188,68 @@ class Ending(FaultTest):
         self.assertIn("+++ killed by SIGSEGV (core dumped) +++", trace.text("dump"))
 
 
+class Overflow(FaultTest):
+    """--faults=overflow: an alternate signal stack for each thread that has none."""
+
+    def died_of(self, trace):
+        last = trace.events("--stacks")[-1]
+        self.assertEqual((last["call"], last["args"][1]), ("fault", signal.SIGSEGV))
+        self.assertEqual({frame.get("function") for frame in last["stack"]}, {"deeper"})
+        return last
+
+    def test_overflow_is_the_last_event(self):
+        for mode in ("main", "thread", "early"):
+            with self.subTest(mode=mode):
+                self.forget_traces()
+                died = self.record_and_compare([program("overflow"), mode], "--faults=overflow")
+                self.assertEqual(died.returncode, -signal.SIGSEGV)
+                trace = self.only_trace()
+                self.assert_verified(trace, least_snapshots=1)
+                last = self.died_of(trace)
+                self.assertEqual(last["tid"] != trace.pid_and_start()[0], mode != "main")
+                place = trace.pieces("--roles")
+                held = [p for p in place if p["start"] <= last["args"][0] < p["end"]]
+                # below the main stack there is nothing, below a thread's its guard
+                self.assertEqual([p["perms"] for p in held], [] if mode == "main" else ["---p"])
+
+    def test_forked_child(self):
+        self.record_and_compare([program("overflow"), "forked"], "--faults=overflow")
+        _, child = sorted(self.traces(), key=lambda t: t.pid_and_start()[1])
+        self.died_of(child)
+
+    def test_sigaltstack_answers_as_without(self):
+        for mode in ("answers", "handler", "own", "apart", "jump"):
+            with self.subTest(mode=mode):
+                self.record_and_compare([program("overflow"), mode], "--faults=overflow")
+
+    def test_stacks_of_threads_that_are_gone_are_used_again(self):
+        self.record_and_compare([program("overflow"), "many", "200"], "--faults=overflow")
+        trace = self.only_trace()
+        made = [e for e in trace.events("--own") if e["own"] and e["call"] == "mmap"
+                and e["args"][1] == (64 << 10) + 4096]
+        self.assertGreaterEqual(len(made), 9)
+        self.assertLess(len(made), 20)
+        self.assert_verified(trace)
+
+    def test_without_the_option_there_is_none(self):
+        self.record([program("overflow"), "handler"])
+        self.assertNotIn("sigaltstack", self.only_trace().text("report", "--capture"))
+
+    @unittest.skipUnless(os.geteuid() == 0 and os.uname().machine == "x86_64", "for root")
+    def test_core_file_shows_the_overflow(self):
+        self.set_core_pattern("core")
+        place = self.dir / "core"
+        place.mkdir()
+        self.record([program("overflow"), "main"], "--faults=overflow", cwd=place,
+                    preexec_fn=allow_cores)
+        core, = place.iterdir()
+        found = notes(core)
+        number, code, address = struct.unpack_from("<i4xi4xQ", found[NT_SIGINFO])
+        self.assertEqual([address, number, code], self.died_of(self.only_trace())["args"])
+        stack_pointer, = struct.unpack_from("<Q", found[NT_PRSTATUS], 112 + 19 * 8)
+        self.assertLess(abs(stack_pointer - address), 8192)
+
+
 class Faults(FaultTest):
     def fault_of(self, trace):
         last = trace.events("--stacks")[-1]
