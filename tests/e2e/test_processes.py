@@ -4,7 +4,7 @@ SPDX-License-Identifier: MIT
 """
 import os
 
-from harness import TraceTest, main, preloaded, program, run
+from harness import LIBRARY, TraceTest, environment, main, preloaded, program, run
 
 PAGE = 4096
 CHILDREN = int(os.environ.get("TEST_CHILDREN", "300"))
@@ -156,6 +156,15 @@ class Processes(TraceTest):
     def test_forks_while_other_threads_map(self):
         lists = self.record_forker("threads", 25)
         self.assertEqual(sum(21 in pages for pages in lists), 24)
+
+    def test_forks_in_the_middle_of_writing_the_trace(self):
+        result = run([program("torn"), self.traces_dir / "vmtrail.%e.%p.vmt", 40, 499, LIBRARY],
+                     env=environment())
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        found = self.traces()
+        self.assertEqual(len(found), 41)
+        for trace in found:
+            self.assertEqual(self.assert_verified(trace, least_snapshots=1)["unseen"], 0)
 
     def test_exec_seals_the_trace_and_the_new_image_starts_another(self):
         self.assert_pages(self.record_forker("exec", 2), [11, 12], [41])
