@@ -280,6 +280,27 @@ const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint6
 }
 
 /*
+ * At the end of the process: calls that are in the kernel and have no slot are entered as undone,
+ * for what they do shows in the last snapshot. One that comes back all the same comes late.
+ */
+void vt_call_enter_those_away(void)
+{
+	struct vt_event e;
+	for (struct vt_pending *p = vt.threads; p; p = p->next) {
+		if (p == vt_me()->pending || !peek(p, vt_tick(), &e) || p->index ||
+		    e.kind == VT_KIND_COUNT)
+			continue;
+		e.begin_ns = vt_ns_of_tick(p->begin);
+		e.tid = p->tid;
+		e.stack = p->stack;
+		e.file = p->file;
+		e.flags |= p->flags;
+		p->flags |= VT_EV_LATE;
+		vt_emit(&e, 0);
+	}
+}
+
+/*
  * A call as the program makes it; never read back from where a handler could have been. told: the
  * event's arguments, where they are not the call's own.
  */

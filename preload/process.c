@@ -434,6 +434,7 @@ void vt_end(const char *reason, long status)
 		drained = atomic_load(&vt.drained);
 		vt_sys2(SYS_nanosleep, &pause, 0);
 	}
+	vt_call_enter_those_away();
 	vt_task_note_survivors();
 	vt_snapshot(VT_SNAPSHOT_EXIT);
 	vt_drain(true);

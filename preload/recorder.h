@@ -225,6 +225,7 @@ long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uin
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
 void vt_call_bury(void);
+void vt_call_enter_those_away(void);
 bool vt_call_may_own(uint64_t index);
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e);

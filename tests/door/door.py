@@ -127,6 +127,13 @@ ROWS = [
      e2e("stress", "Stuck.test_at_the_end_what_stands_behind_it_is_not_lost")),
     ("no-last-snapshot", "Before exit a last snapshot is taken.",
      "preload/process.c", "	vt_snapshot(VT_SNAPSHOT_EXIT);\n", "", e2e("preload")),
+    ("away-not-entered", "A call that is in the kernel at the end is entered as undone.",
+     "preload/process.c", "	vt_call_enter_those_away();\n", "",
+     e2e("stress", "Stuck.test_who_is_back_after_the_end_of_the_process_writes_to_nowhere")),
+    ("region-not-replaced", "At exit plain memory takes the live region's place.",
+     "preload/store.c", "	long a = vt_sys6(SYS_mmap, (long)vt.live, (long)live, PROT_READ | PROT_WRITE,"
+     " flags, -1, 0);", "	long a = 0;\n	(void)live;",
+     e2e("stress", "Stuck.test_who_is_back_after_the_end_of_the_process_writes_to_nowhere")),
     ("committed-early", "An event is believed when one store commits it: nothing of it comes later.",
      "preload/call.c", "	p->index = index;\n	fill(s, p, flags);\n	s->ret = ret;",
      "	p->index = index;\n	vt_slot_done(s, index);\n	fill(s, p, flags);\n	s->ret = ret;", STEPS),

@@ -65,11 +65,13 @@ def run(argv, **kwargs):
     text = kwargs.pop("input", None)
     if text is not None:
         kwargs["stdin"] = subprocess.PIPE
+    kwargs.setdefault("start_new_session", True)
     process = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
     try:
         out, err = process.communicate(text, timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # its children, too, which hold the pipes
+        os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         raise AssertionError(f"{argv}: still running after {timeout} s\n{out}\n{err}") from None
     return subprocess.CompletedProcess(argv, process.returncode, out, err)

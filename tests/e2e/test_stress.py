@@ -122,6 +122,12 @@ class Stuck(TraceTest):
         self.assertEqual([e["call"] for e in events if e["undone"]], ["munmap"])
         self.assertEqual(sum(e["call"] == "mprotect" and not e["inner"] for e in events), 200)
 
+    def test_who_is_back_after_the_end_of_the_process_writes_to_nowhere(self):
+        for mode in ("unmap", "move", "lock"):
+            with self.subTest(mode=mode):
+                events = self.record_stuck(mode, args=(0, "share"))
+                self.assertEqual(sum(e["undone"] for e in events), 1)
+
     def test_snapshots_while_a_call_is_away(self):
         for mode in ("unmap", "move", "lock"):
             with self.subTest(mode=mode):

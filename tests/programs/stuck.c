@@ -1,12 +1,12 @@
 /*
  * stuck.c - a call that stays in the kernel while others go on: its userfaultfd is not served.
  *
- *   stuck unmap|move|lock [CALLS [leave]]
+ *   stuck unmap|move|lock [CALLS [leave|share]]
  *
  * One thread unmaps, moves or locks watched memory and hangs, until another has made CALLS calls of
  * its own, some at the very place, and reads what the kernel wants to tell; with leave it ends
- * instead. Prints how many calls were made meanwhile. Exit status 77 where userfaultfd is not to be
- * had.
+ * instead. With share it is a task that shares the memory and goes on when the process has ended.
+ * Prints how many calls were made meanwhile. Exit status 77 where userfaultfd is not to be had.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,6 +14,8 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -80,6 +82,37 @@ static void go_on(long calls)
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == watched);
 }
 
+/* As hang, of a task that shares the memory and goes on when the process has ended. */
+static int outlive(void *arg)
+{
+	hang(arg);
+	say("back\n");
+	_exit(0);
+}
+
+/* A task hangs while the process ends; another process, which holds fd, lets it go on then. */
+static void end_before_it_is_back(int fd)
+{
+	const struct timespec pause = { 0, 1000000 };
+	char *stack = map_anywhere(16 * PAGE);
+	struct pollfd hangs = { .fd = fd, .events = POLLIN };
+	int alive[2];
+
+	CHECK(!pipe(alive) && clone(outlive, stack + 16 * PAGE, CLONE_VM | SIGCHLD, NULL) > 0);
+	CHECK(poll(&hangs, 1, -1) == 1 && !back);
+	pid_t us = getpid(), pid = fork();
+	CHECK(pid >= 0);
+	if (pid)
+		return;
+	close(alive[1]);
+	while (getppid() == us)
+		nanosleep(&pause, NULL);
+	struct pollfd task = { .fd = alive[0] };
+	while (poll(&task, 1, 1) == 0)
+		serve(fd);
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	long calls = arg_number(argc, argv, 2, 2000);
@@ -91,6 +124,10 @@ int main(int argc, char **argv)
 	other = map_anywhere(4 * PAGE);
 	int fd = watch();
 	struct pollfd hangs = { .fd = fd, .events = POLLIN };
+	if (argc > 3 && !strcmp(argv[3], "share")) {
+		end_before_it_is_back(fd);
+		return 0;
+	}
 	CHECK(!pthread_create(&thread, NULL, hang, NULL));
 	/* the kernel tells us what it waits for */
 	CHECK(poll(&hangs, 1, -1) == 1 && !back);
