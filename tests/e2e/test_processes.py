@@ -158,11 +158,11 @@ class Processes(TraceTest):
         self.assertEqual(sum(21 in pages for pages in lists), 24)
 
     def test_forks_in_the_middle_of_writing_the_trace(self):
-        result = run([program("torn"), self.traces_dir / "vmtrail.%e.%p.vmt", 40, 499, LIBRARY],
+        result = run([program("torn"), self.traces_dir / "vmtrail.%e.%p.vmt", 60, 499, LIBRARY],
                      env=environment())
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         found = self.traces()
-        self.assertEqual(len(found), 41)
+        self.assertEqual(len(found), 61)
         for trace in found:
             self.assertEqual(self.assert_verified(trace, least_snapshots=1)["unseen"], 0)
 

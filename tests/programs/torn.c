@@ -45,30 +45,32 @@ static long unseen_fork(void)
 	return ret;
 }
 
+static char *volatile place[PLACES];
+
 static void *map_for_ever(void *arg)
 {
-	char *place[PLACES] = { NULL };
-
 	shared->stack = (uint64_t)__builtin_frame_address(0);
 	shared->tid = (pid_t)syscall(SYS_gettid);
 	for (unsigned i = 0;; i++) {
 		unsigned p = i * 7 % PLACES;
-		if (place[p])
-			CHECK(!munmap(place[p], 5 * PAGE));
+		char *old = place[p];
+		place[p] = NULL;
+		CHECK(!old || !munmap(old, 5 * PAGE));
 		place[p] = map_anywhere(5 * PAGE);
 		CHECK(!mprotect(place[p] + (1 + i % 3) * PAGE, PAGE, PROT_READ));
 	}
 	return arg;
 }
 
-/* In the child: a few calls, the first of which begins its trace. */
+/* In the child, whose first call begins its trace: on what the thread was about. */
 static _Noreturn void live_on(void)
 {
-	for (size_t pages = 21; pages < 24; pages++) {
-		char *p = map_anywhere(pages * PAGE);
-		if (mprotect(p, PAGE, PROT_READ) || munmap(p + PAGE, PAGE))
+	for (int i = 0; i < PLACES; i++)
+		if (place[i] &&
+		    (mprotect(place[i] + PAGE, PAGE, PROT_NONE) || munmap(place[i], 4 * PAGE)))
 			_exit(1);
-	}
+	for (size_t pages = 21; pages < 30; pages++)
+		map_anywhere(pages * PAGE);
 	_exit(0);
 }
 
