@@ -8,8 +8,11 @@
  */
 #include "inline.h"
 
-#define NEAR_JUMP 130         /* how far a branch with 8 bits reaches, and with 32: */
-#define FAR_JUMP  (32u << 10) /* within one function */
+#define NEAR_JUMP  130         /* how far a branch with 8 bits reaches, and with 32: */
+#define FAR_JUMP   (32u << 10) /* within one function */
+#define RUN_IN     128         /* bytes after which decoding has come into step, twice over */
+#define LONGEST    15          /* of instructions */
+#define READ_AHEAD 16
 
 /*
  * Length of an instruction that moves a value to a register other than rax and rsp, from a
@@ -94,6 +97,44 @@ static bool lands_inside(const struct vt_code_site *s, const uint8_t *target)
 	return false;
 }
 
+/*
+ * Whether decoding that begins at from comes to a place, on its way to another. unknown: what is
+ * said when it meets an instruction that it does not know.
+ */
+static bool passes(const uint8_t *from, const uint8_t *place, const uint8_t *to, bool unknown,
+		   const struct vt_code *m)
+{
+	bool met = false;
+	for (unsigned length; from < to; from += length) {
+		met |= from == place;
+		if (m->text_end - from < READ_AHEAD || !(length = vt_instruction_length(from)))
+			return unknown;
+	}
+	return from == to && (met || place == to);
+}
+
+/*
+ * Whether an instruction may begin at p, less than NEAR_JUMP from the site. Behind it decoding is
+ * in step. Before it one of so many places in a row as the longest instruction has bytes begins
+ * one; decoding from there passes all that follow, and comes to the site. The others come into
+ * step, miss the site, or meet what is no instruction.
+ */
+static bool may_begin_at(const uint8_t *p, const struct vt_code_site *s, const struct vt_code *m)
+{
+	const uint8_t *first = s->at[0], *end = s->at[s->n - 1] + VT_SYSCALL_LEN;
+	if (p >= end)
+		return passes(end, p, p, true, m);
+	if (p >= first) /* in one of the site's own, which do not branch */
+		return false;
+	if (first - m->text < NEAR_JUMP + RUN_IN + LONGEST)
+		return true;
+	const uint8_t *from = first - NEAR_JUMP - RUN_IN;
+	for (unsigned i = 0; i < LONGEST; i++)
+		if (passes(from + i, p, first, false, m))
+			return true;
+	return false;
+}
+
 /* Whether some branch may jump to an instruction of the site that is not its first. */
 bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *m)
 {
@@ -103,7 +144,7 @@ bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *
 	for (const uint8_t *p = lo; p < hi; p++) {
 		bool near = p + NEAR_JUMP > first && p < last + NEAR_JUMP;
 		if (near && ((*p & 0xf0) == 0x70 || *p == 0xeb || (*p & 0xfc) == 0xe0) &&
-		    lands_inside(s, p + 2 + (int8_t)p[1]))
+		    lands_inside(s, p + 2 + (int8_t)p[1]) && may_begin_at(p, s, m))
 			return true;
 		if (*p == 0xe9 || (p > lo && p[-1] == 0x0f && (*p & 0xf0) == 0x80)) {
 			int32_t distance;

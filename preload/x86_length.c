@@ -136,9 +136,10 @@ unsigned vt_instruction_length(const uint8_t *p)
 		const char *map = *p == 0x0f ? two_byte : one_byte;
 		p += *p == 0x0f;
 		char what = map[*p++];
-		/* XOP; a short branch, which makers of processors see differently */
+		/* XOP; a branch with a prefix for 16 bits, which makers of processors see
+		 * differently */
 		if (what == 'x' || (p[-1] == 0x8f && map == one_byte && *p & 0x38) ||
-		    (what == 'd' && small))
+		    (what == 'd' && small && !(rex & 8)))
 			return 0;
 		return (unsigned)(p - begin) +
 		       rest_length(what, p, small, (rex & 8) != 0, short_address);

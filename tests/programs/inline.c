@@ -41,6 +41,8 @@ long map_leaf(long length, void **where);
 long map_registers(long length, void **where);
 /* The number as a 64-bit one. */
 long map_wide(long length);
+/* Before and behind it numbers whose bytes look like branches into it. */
+long map_lookalike(long length);
 /* A branch leads to the instruction itself. */
 long map_branch(long length, long other);
 
@@ -66,6 +68,20 @@ __asm__(".text\n"
 	"	xor %r9d, %r9d\n"
 	"	mov $9, %rax\n"
 	"	syscall\n"
+	"	ret\n"
+	"	.skip 512, 0x90\n"
+	".globl map_lookalike\n"
+	"map_lookalike:\n"
+	"	mov %rdi, %rsi\n"
+	"	mov $3, %edx\n"
+	"	mov $0x22, %r10d\n"
+	"	mov $-1, %r8\n"
+	"	mov $0x07eb, %ecx\n"
+	"	mov $9, %eax\n"
+	"	xor %edi, %edi\n"
+	"	xor %r9d, %r9d\n"
+	"	syscall\n"
+	"	mov $0xfbeb, %ecx\n"
 	"	ret\n"
 	".globl map_leaf\n"
 	"map_leaf:\n"
@@ -244,6 +260,8 @@ int main(void)
 	CHECK(!changed && unmap_inline(p, 7 * PAGE) == 0);
 	at = map_wide(8 * PAGE);
 	CHECK(at > 0 && unmap_inline((void *)at, 8 * PAGE) == 0);
+	at = map_lookalike(10 * PAGE);
+	CHECK(at > 0 && unmap_inline((void *)at, 10 * PAGE) == 0);
 	CHECK(map_branch(9 * PAGE, 1) == getpid());
 	CHECK(map_kept(11 * PAGE) == getpid());
 	at = map_branch(9 * PAGE, 0);
