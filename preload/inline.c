@@ -4,7 +4,7 @@
  * Runs inside the traced process. Some code makes its memory calls itself: sanitizers' runtimes,
  * crash handlers, allocators. Its text is searched for
  *
- *	mov $NR, %eax (or %rax); moves between registers, or from memory to them; syscall
+ *	mov $NR, %eax (or %rax); moves and arithmetic; syscall
  *
  * with the number of a memory call. The last instructions of it, five bytes or more, become a jump
  * to a stub nearby, which does what they did up to the system call and then enters vt_site_far.

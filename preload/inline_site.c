@@ -2,7 +2,8 @@
  * inline_site.c - reading code: which instructions lead to a system call.
  *
  * Runs inside the traced process. Nothing is changed here. Decoding begins at a mov of a memory
- * call's number and must arrive at the system call by moves alone, so it never begins at a guess.
+ * call's number and must arrive at the system call by moves and arithmetic alone, so it never
+ * begins at a guess.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,37 +15,67 @@
 #define LONGEST    15          /* of instructions */
 #define READ_AHEAD 16
 
+/* What an instruction writes: the register or the other operand of its ModRM byte, or no register.
+ */
+enum written { UNKNOWN, REGISTER, OTHER, NOTHING };
+
+/* Of the instruction whose opcode is at p and whose ModRM byte is at modrm. */
+static enum written written(const uint8_t *p, const uint8_t *modrm)
+{
+	unsigned group = *modrm >> 3 & 7;
+	if (*p == 0x0f) /* cmov; movzx, movsx */
+		return (p[1] & 0xf0) == 0x40 || (p[1] & 0xf6) == 0xb6 ? REGISTER : UNKNOWN;
+	if (*p < 0x40 && (*p & 7) < 4) /* arithmetic; cmp */
+		return *p >= 0x38 ? NOTHING : *p & 2 ? REGISTER : OTHER;
+	switch (*p) {
+	case 0x63: /* movsxd */
+	case 0x69: /* imul */
+	case 0x6b:
+	case 0x8b: /* mov */
+		return REGISTER;
+	case 0x8d: /* lea */
+		return *modrm >> 6 == 3 ? UNKNOWN : REGISTER;
+	case 0x81: /* arithmetic with a number; cmp */
+	case 0x83:
+		return group == 7 ? NOTHING : OTHER;
+	case 0x85: /* test */
+		return NOTHING;
+	case 0x89: /* mov */
+	case 0xc1: /* shifts */
+	case 0xd1:
+	case 0xd3:
+		return OTHER;
+	case 0xc7: /* mov of a number */
+		return group ? UNKNOWN : OTHER;
+	case 0xf7: /* not, neg */
+		return group == 2 || group == 3 ? OTHER : UNKNOWN;
+	default:
+		return UNKNOWN;
+	}
+}
+
 /*
- * Length of an instruction that moves a value to a register other than rax and rsp, from a
- * register, the instruction itself or memory whose address does not depend on where it is run, or
- * that pushes a register. 0: it is none.
+ * Length of an instruction that moves or computes a value, does the same wherever it stands, goes
+ * on behind itself, and leaves rax alone, and rsp but for a push or a pop. 0: it is none.
  */
 static unsigned move_length(const uint8_t *p)
 {
-	unsigned rex = (*p & 0xf0) == 0x40 ? *p : 0, n = rex != 0;
-	uint8_t op = p[n++];
-	if ((op & 0xf8) == 0xb8) {
-		unsigned to = (op & 7u) | (rex & 1) << 3;
-		return to != 0 && to != 4 ? n + (rex & 8 ? 8 : 4) : 0;
+	unsigned rex = (*p & 0xf0) == 0x40 ? *p : 0, to;
+	const uint8_t *op = p + (rex != 0), *modrm = op + (*op == 0x0f) + 1;
+	if ((*op & 0xf8) == 0xb8 || (*op & 0xf0) == 0x50) { /* mov of a number; push, pop */
+		to = (*op & 7u) | (rex & 1) << 3;
+		bool push = (*op & 0xf8) == 0x50;
+		return push || (to != 0 && to != 4) ? vt_instruction_length(p) : 0;
 	}
-	if ((op & 0xf8) == 0x50 || (op & 0xf8) == 0x58) { /* push, pop */
-		unsigned to = (op & 7u) | (rex & 1) << 3;
-		return op < 0x58 || (to != 0 && to != 4) ? n : 0;
-	}
-	bool to_rm = op == 0x89 || op == 0x31 || op == 0xc7;
-	if (!to_rm && op != 0x8b && op != 0x33 && op != 0x63 && op != 0x8d)
+	enum written what = written(op, modrm);
+	bool in_memory = *modrm >> 6 != 3;
+	to =
+	    what == REGISTER ? (*modrm >> 3 & 7u) | (rex & 4) << 1 : (*modrm & 7u) | (rex & 1) << 3;
+	bool writes = what == REGISTER || (what == OTHER && !in_memory);
+	bool from_here = (*modrm & 0xc7) == 0x05; /* its address is told from where it stands */
+	if (what == UNKNOWN || from_here || (writes && (to == 0 || to == 4)))
 		return 0;
-	uint8_t modrm = p[n++], mod = modrm >> 6, rm = modrm & 7;
-	unsigned to = to_rm ? rm | (rex & 1) << 3 : (modrm >> 3 & 7u) | (rex & 4) << 1;
-	if (to == 0 || to == 4 || (op == 0xc7 && modrm >> 3 & 7))
-		return 0;
-	if (mod == 3)
-		return op == 0x8d ? 0 : n + (op == 0xc7 ? 4 : 0);
-	if (to_rm || op == 0x33 || (mod == 0 && rm == 5))
-		return 0;
-	if (rm == 4 && (p[n++] & 7) == 5 && mod == 0)
-		return n + 4;
-	return n + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
+	return vt_instruction_length(p);
 }
 
 /* Whether the moves that begin at p lead to the system call exactly. */

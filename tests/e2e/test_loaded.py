@@ -105,15 +105,15 @@ class Loaded(TraceTest):
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.stat().st_mode & 0o777, 0o600)
         found = cache.read_text()
-        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v3( \w+){2}", l))
+        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v\d+( \w+){2}", l))
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.read_text(), found)
         # It is what the next process goes by ...
-        cache.write_text(re.sub(r" v3 .*", " v3", line) + "\n")
+        cache.write_text(re.sub(r" v4 .*", " v4", line) + "\n")
         self.assertEqual(self.calls_at_exit(cache), 0)
         # ... but only to know where to look.
         for wrong in (line + " 0 1 7fffffff ffffffff 123456789abcdef", line * 3, line[:-1] + "g",
-                      "\n" * 70000, "v3 " * 30000, line.replace("v3", "v2"), ""):
+                      "\n" * 70000, "v4 " * 30000, line.replace("v4", "v3"), ""):
             with self.subTest(cache=wrong[:200]):
                 cache.write_text(wrong + "\n")
                 self.assertEqual(self.calls_at_exit(cache), 1)
@@ -129,7 +129,7 @@ class Loaded(TraceTest):
             done = run([VMTRAIL, "record", "-o", self.traces_dir, "--", "true"],
                        env=environment(LD_PRELOAD=plugin("large"), **env))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v3 ")
+            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v4 ")
         done = run([VMTRAIL, "record", "--cache=", "-o", self.traces_dir, "--", "true"])
         self.assertEqual((done.returncode, done.stderr),
                          (2, "vmtrail: --cache=: expected a file name, or no\n"))

@@ -71,7 +71,7 @@ class Programs(TraceTest):
         self.assertEqual(calls, [("mmap", 1), ("mbind", 1), ("munmap", 1), ("munmap", 1),
                                  ("mmap", 3), ("munmap", 3), ("mmap", 5), ("munmap", 5),
                                  ("mmap", 7), ("munmap", 7), ("mmap", 8), ("munmap", 8),
-                                 ("mmap", 10), ("munmap", 10),
+                                 ("mmap", 12), ("munmap", 12), ("mmap", 10), ("munmap", 10),
                                  ("mmap", 11), ("munmap", 10), ("munmap", 1), ("munmap", 9)])
         self.assertIn("mmap: left alone: a branch may land inside it", trace.text("report", "--capture"))
         stacks = trace.text("dump", "--stacks", "--call=mmap")

@@ -41,6 +41,8 @@ long map_leaf(long length, void **where);
 long map_registers(long length, void **where);
 /* The number as a 64-bit one. */
 long map_wide(long length);
+/* With arithmetic and a store between the number and the instruction, also right before it. */
+long map_computed(long length, long *where);
 /* Before and behind it numbers whose bytes look like branches into it. */
 long map_lookalike(long length);
 /* A branch leads to the instruction itself. */
@@ -67,6 +69,22 @@ __asm__(".text\n"
 	"	mov $-1, %r8\n"
 	"	xor %r9d, %r9d\n"
 	"	mov $9, %rax\n"
+	"	syscall\n"
+	"	ret\n"
+	".globl map_computed\n"
+	"map_computed:\n"
+	"	mov %rsi, %r11\n"
+	"	lea (%rdi, %rdi, 4), %rsi\n"
+	"	mov $9, %eax\n"
+	"	sub %rdi, %rsi\n"
+	"	cmp %rdi, %rdi\n"
+	"	mov $0x22, %r10d\n"
+	"	sbb %r9, %r9\n"
+	"	cmove %r9, %rdi\n"
+	"	mov $-1, %r8\n"
+	"	movzbl %r8b, %edx\n"
+	"	and $3, %edx\n"
+	"	movq $55, (%r11)\n"
 	"	syscall\n"
 	"	ret\n"
 	"	.skip 512, 0x90\n"
@@ -260,6 +278,10 @@ int main(void)
 	CHECK(!changed && unmap_inline(p, 7 * PAGE) == 0);
 	at = map_wide(8 * PAGE);
 	CHECK(at > 0 && unmap_inline((void *)at, 8 * PAGE) == 0);
+	long stored = 0;
+	at = map_computed(3 * PAGE, &stored);
+	CHECK(at > 0 && unmap_inline((void *)at, 12 * PAGE) == 0);
+	CHECK(stored == 55);
 	at = map_lookalike(10 * PAGE);
 	CHECK(at > 0 && unmap_inline((void *)at, 10 * PAGE) == 0);
 	CHECK(map_branch(9 * PAGE, 1) == getpid());
