@@ -97,13 +97,15 @@ static bool read_header(struct vt_trace *t, char **error)
 		usleep(1000);
 	}
 	if ((h->version != 1 &&
-	     !expect(t, error, AT(version), "format version", VT_FORMAT_VERSION, h->version)) ||
-	    !expect(t, error, AT(header_size), "header size", VT_HEADER_SIZE, h->header_size))
+	     !expect(t, error, AT(version), "format version", VT_FORMAT_VERSION, h->version)))
 		return false;
+	if (h->header_size < VT_HEADER_SIZE)
+		return expect(t, error, AT(header_size), "header size", VT_HEADER_SIZE,
+			      h->header_size);
 	if (crc != h->crc)
 		return fail(t, error, AT(crc),
 			    "header checksum mismatch: expected 0x%08x, found 0x%08x", h->crc, crc);
-	if (h->frames_off < VT_HEADER_SIZE || h->frames_off > r->file_size)
+	if (h->frames_off < h->header_size || h->frames_off > r->file_size)
 		return fail(t, error, AT(frames_off), "frames: offset 0x%llx makes no sense",
 			    (unsigned long long)h->frames_off);
 	return check_live(t, error);

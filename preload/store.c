@@ -23,6 +23,7 @@
 #include <vmtrail/abi.h>
 #include <zstd.h>
 
+#define HEADER_PAGE 4096 /* the header, and the first frames behind it */
 #define WINDOW      (128u << 10)
 #define FIRST_STEP  (8u << 10)  /* bytes that become usable at first; then as many again, */
 #define MOST_STEP   (32u << 10) /* until they are so many at a time */
@@ -257,14 +258,14 @@ static bool map_file(int fd, bool in_child)
 	if (!live_off)
 		return false;
 	vt.window_size = WINDOW + 4096;
-	if (vt.window_size > live_off - VT_HEADER_SIZE)
-		vt.window_size = (live_off - VT_HEADER_SIZE) & ~4095ull;
+	if (vt.window_size > live_off)
+		vt.window_size = live_off & ~4095ull;
 	/* A forked child puts its region where its parent's was: see README.md, fork. */
 	void *place = in_child ? vt.live : NULL;
-	void *header = map(NULL, false, VT_HEADER_SIZE, fd, 0);
+	void *header = map(NULL, false, HEADER_PAGE, fd, 0);
 	void *live = map(place, place, live_size, fd, live_off);
-	void *window = map(vt_roomy_place(6), false, vt.window_size, fd, VT_HEADER_SIZE);
-	if (!header || !live || !window || !allocate(header, VT_HEADER_SIZE) ||
+	void *window = map(vt_roomy_place(6), false, vt.window_size, fd, 0);
+	if (!header || !live || !window || !allocate(header, HEADER_PAGE) ||
 	    !allocate(live, VT_LIVE_HEAD))
 		return false;
 	vt.header = header;
@@ -276,7 +277,7 @@ static bool map_file(int fd, bool in_child)
 	vt.ring_ready = vt.journal_ready = vt.window_ready = 0;
 	if (!vt_store_ring())
 		return false;
-	vt.window_off = VT_HEADER_SIZE;
+	vt.window_off = 0;
 	vt.frames_limit = live_off;
 	vt.frame_number = 0;
 	vt.refused = vt.last_window = false;

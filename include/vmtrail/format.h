@@ -35,7 +35,7 @@
 
 #define VT_MAGIC          "VMTRAIL\n"
 #define VT_FORMAT_VERSION 2
-#define VT_HEADER_SIZE    4096
+#define VT_HEADER_SIZE    128         /* version 1: 4096 */
 #define VT_FRAME_MAGIC    0x46545456u /* "VTTF" */
 #define VT_TIME_UNIT_NS   64          /* resolution of times in event chunks */
 #define VT_TIME_DIGITS    5           /* significant bits of times that the recorder keeps */
@@ -45,7 +45,7 @@
 struct vt_trace_header {
 	char magic[8];
 	uint32_t version;
-	uint32_t header_size; /* VT_HEADER_SIZE */
+	uint32_t header_size; /* at least VT_HEADER_SIZE */
 	uint64_t frames_off;
 	uint64_t live_off; /* 0: closed */
 	uint64_t live_size;
