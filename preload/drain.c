@@ -326,39 +326,59 @@ void vt_end_for_lack_of_room(void)
 	atomic_fetch_add(&vt.header->lost, vt.slotless);
 }
 
-/* Make more of the ring usable, or slots free. */
+/* What there is to be done before the next call. */
+enum room { ROOM_ENOUGH, ROOM_BLOCKS, ROOM_SLOTS, ROOM_NONE };
+
+static enum room room(void)
+{
+	uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
+	uint64_t taken = head - atomic_load_explicit(&vt.sealed, memory_order_relaxed);
+	uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
+	if (vt_unlikely(head + MARGIN >= usable))
+		return ROOM_BLOCKS;
+	if (vt_likely(taken <= vt.ring_mask / 2))
+		return ROOM_ENOUGH;
+	return taken <= vt.ring_mask / 4 * 3 ? ROOM_SLOTS : ROOM_NONE;
+}
+
+/* Make more of the ring usable, or slots free, unless somebody else has done so meanwhile. */
 static void make_room(void *arg)
 {
-	bool full = *(bool *)arg;
-	if (!atomic_load(&vt.on))
+	(void)arg;
+	enum room left = room();
+	if (!atomic_load(&vt.on) || left == ROOM_ENOUGH)
 		return;
-	if (!full && !vt_store_ring())
-		vt_end_for_lack_of_room();
-	if (!full || !atomic_load(&vt.on))
+	if (left == ROOM_BLOCKS) {
+		if (!vt_store_ring())
+			vt_end_for_lack_of_room();
 		return;
+	}
 	vt_drain(true);
 	vt_seal();
 	settle();
 }
 
 /*
- * Outside of any call: when the ring is half full, make room, or wait for who does. A slot that
- * holds everybody up is waited for, outside the lock, until it may be given up.
+ * Outside of any call: when the ring is half full, make room unless somebody is at it; when three
+ * quarters are taken, wait for who does. A slot that holds everybody up is waited for, outside the
+ * lock, until it may be given up.
  */
 void vt_drain_for_room(void)
 {
 	const struct timespec pause = { 0, 1000000 };
 	for (int tries = 0; tries < 300; tries++) {
-		uint64_t head = atomic_load_explicit(&vt.live->ring_head, memory_order_relaxed);
+		enum room left = room();
 		uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_relaxed);
-		uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
-		bool full = head - sealed > vt.ring_mask / 2;
-		if (vt_likely(!full && head + MARGIN < usable))
+		if (vt_likely(left == ROOM_ENOUGH))
 			return;
-		vt_locked(make_room, &full);
-		if (!full || !atomic_load(&vt.on))
+		if (left == ROOM_SLOTS) {
+			vt_locked_if_free(make_room, NULL);
 			return;
-		if (atomic_load(&vt.sealed) == sealed)
+		}
+		vt_locked(make_room, NULL);
+		if (!atomic_load(&vt.on))
+			return;
+		if (left == ROOM_NONE && atomic_load(&vt.sealed) == sealed)
 			vt_sys2(SYS_nanosleep, &pause, 0);
 	}
 }

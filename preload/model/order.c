@@ -220,14 +220,12 @@ static void doubt_all(struct vt_order *o, const struct vt_placed *c)
 		blur(o, c->from);
 }
 
-/* c's pages and r's, of two calls that may have been in the kernel at once. */
-static void compare_pages(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
-			  const struct vt_placed *r, struct vt_range y)
+/* c's pages and r's, which meet, of two calls that may have been in the kernel at once. */
+static void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
+			const struct vt_placed *r, struct vt_range y)
 {
 	struct vt_range both = { vt_max(x.lo, y.lo), vt_min(x.hi, y.hi) };
 
-	if (empty(x) || empty(y) || both.lo > both.hi)
-		return;
 	if (both.lo == both.hi) {
 		blur(o, both);
 		return;
@@ -245,6 +243,14 @@ static void compare_pages(struct vt_order *o, const struct vt_placed *c, struct 
 	/* one that failed may have gone through the whole of its range, or through none */
 	doubt(o, c->failed ? x : both);
 	doubt(o, r->failed ? y : both);
+}
+
+/* The same of any. Of the many calls of many threads hardly any two meet. */
+static inline void compare_pages(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
+				 const struct vt_placed *r, struct vt_range y)
+{
+	if (!empty(x) && !empty(y) && vt_max(x.lo, y.lo) <= vt_min(x.hi, y.hi))
+		compare_met(o, c, x, r, y);
 }
 
 /*
