@@ -76,7 +76,7 @@ static void look(const uint8_t *from, const uint8_t *end, const uint8_t *lo, uin
 {
 	struct vt_code_site s;
 	for (const uint8_t *p = from;
-	     job.found.n < VT_MOST_SITES && (p = vt_next_syscall(p, end)) < end;
+	     job.found.n < VT_MOST_CALLS && (p = vt_next_syscall(p, end)) < end;
 	     p += VT_SYSCALL_LEN)
 		if (vt_code_site(&s, lo, p) || vt_code_may_keep_number(lo, p))
 			job.found.call[job.found.n++] = (uint32_t)(offset + (uint64_t)(p - lo));
@@ -108,7 +108,7 @@ static void judge(void)
 	const struct vt_code *m = &job.code;
 	uint64_t size = (uint64_t)(m->text_end - m->text);
 	job.n = 0;
-	for (unsigned i = 0; i < job.found.n; i++) {
+	for (unsigned i = 0; i < job.found.n && job.n < VT_MOST_SITES; i++) {
 		const uint8_t *call = m->text + job.found.call[i];
 		struct vt_code_site *s = &job.site[job.n];
 		const char **what = &job.what[job.n];
@@ -145,7 +145,7 @@ static void change(void *arg)
 static void install(void *arg)
 {
 	(void)arg;
-	if (job.found.n == VT_MOST_SITES)
+	if (job.found.n == VT_MOST_CALLS || job.n == VT_MOST_SITES)
 		note((char *)"has more system call sites than are looked at");
 	if (job.n)
 		vt_outside(change, NULL);
@@ -187,7 +187,7 @@ static void search(int fd, uint64_t file_offset, void (*run)(void (*)(void *), v
 			job.found.n = 0;
 			look(m->text, m->text_end, m->text, 0);
 		}
-		if (*job.key && job.found.n < VT_MOST_SITES)
+		if (*job.key && job.found.n < VT_MOST_CALLS)
 			vt_known_add(job.key, &job.found);
 	}
 	judge();
@@ -348,6 +348,9 @@ static bool describe(const struct mapped *l, const Elf64_Phdr *ph, size_t n, uin
 	m->lo = l->at;
 	m->text = (const uint8_t *)(m->base + text->p_vaddr);
 	m->text_end = m->text + text->p_filesz;
+	m->fd = l->fd;
+	m->segments = ph;
+	m->n_segments = n;
 	*offset = text->p_offset;
 	for (size_t i = 0; i < n; i++) {
 		if (ph[i].p_type == PT_LOAD && m->base + ph[i].p_vaddr < m->lo)
@@ -401,13 +404,24 @@ static void search_mapped(void *arg)
 		search(l->fd, offset, vt_locked);
 }
 
+static void note_sandboxed(void *arg)
+{
+	(void)arg;
+	if (atomic_load(&vt.on))
+		vt_note_once("inline", "what is loaded under a seccomp filter is not searched");
+}
+
 /*
  * The loader has mapped a file: if it is code, it is searched now, for nobody has its address yet.
  */
 void vt_inline_mapped(uint64_t at, uint64_t len, int fd, uint64_t offset)
 {
 	struct mapped l = { at, len, offset, fd };
-	if (limit && atomic_load(&vt.on) && !atomic_load(&vt.sandboxed))
+	if (!limit || !atomic_load(&vt.on))
+		return;
+	if (atomic_load(&vt.sandboxed))
+		vt_locked(note_sandboxed, NULL);
+	else
 		vt_searching(search_mapped, &l);
 }
 

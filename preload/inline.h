@@ -18,13 +18,18 @@
 #define VT_STRETCH      48 /* bytes between the mov and the system call */
 #define VT_MOST_MOVES   10
 #define VT_MOST_NUMBERS 4
-#define VT_MOST_SITES   128 /* of one module */
+#define VT_MOST_SITES   128  /* of one module */
+#define VT_MOST_CALLS   1024 /* of which many are of some other number */
 
 /* The code of a module. */
 struct vt_code {
 	const char *name;
 	uint64_t base, lo; /* what notes count addresses from; its lowest address */
 	const uint8_t *text, *text_end;
+	/* Of a module whose code alone is mapped as yet: its file and program headers. */
+	int fd;
+	const Elf64_Phdr *segments;
+	size_t n_segments;
 };
 
 /*
@@ -39,10 +44,10 @@ struct vt_code_site {
 	const uint8_t *at[VT_MOST_MOVES + 2];
 };
 
-/* What is found in one module: the system call instructions, as offsets from its text. */
+/* Where to look in one module: system call instructions, as offsets from its text. */
 struct vt_code_sites {
 	unsigned n;
-	uint32_t call[VT_MOST_SITES];
+	uint32_t call[VT_MOST_CALLS];
 };
 
 /* inline_site.c */
@@ -53,6 +58,9 @@ bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *
 bool vt_code_may_keep_number(const uint8_t *text, const uint8_t *call);
 bool vt_code_keeps_number(struct vt_code_site *s, const struct vt_code *m, const uint8_t *call,
 			  const char **why);
+
+/* inline_bounds.c */
+bool vt_code_function(const struct vt_code *m, const uint8_t *at, uint64_t *lo, uint64_t *hi);
 
 /* x86_length.c */
 unsigned vt_instruction_length(const uint8_t *p);

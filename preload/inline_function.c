@@ -12,7 +12,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "cfi.h"
 #include "inline.h"
 
 #if defined(__x86_64__)
@@ -169,7 +168,7 @@ bool vt_code_keeps_number(struct vt_code_site *s, const struct vt_code *m, const
 {
 	uint64_t lo, hi;
 	*s = (struct vt_code_site){ .n = 1, .at = { call } };
-	if (!vt_code_may_keep_number(m->text, call) || !vt_cfi_function((uint64_t)call, &lo, &hi) ||
+	if (!vt_code_may_keep_number(m->text, call) || !vt_code_function(m, call, &lo, &hi) ||
 	    lo < (uint64_t)m->text || hi + 16 > (uint64_t)m->text_end || hi - lo > MOST_CODE ||
 	    !read_function(s, (const uint8_t *)lo, (const uint8_t *)hi, call, why))
 		return false;

@@ -21,9 +21,9 @@
 
 #define MOST_BYTES (64u << 10) /* of lines */
 #define MOST_ID    32
-#define LINE_BYTES (VT_CODE_KEY + VT_MOST_SITES * 9 + 2)
+#define LINE_BYTES (VT_CODE_KEY + VT_MOST_CALLS * 9 + 2)
 #define BUCKETS    2048
-#define RULES      " v4" /* of inline_site.c: to be changed with them */
+#define RULES      " v5" /* of inline_site.c: to be changed with them */
 #define MOST_LINES (BUCKETS / 4 * 3)
 
 static struct {
@@ -122,7 +122,7 @@ void vt_known_load(const char *path)
 static bool read_offsets(const char *p, struct vt_code_sites *found)
 {
 	found->n = 0;
-	while (*p == ' ' && found->n < VT_MOST_SITES) {
+	while (*p == ' ' && found->n < VT_MOST_CALLS) {
 		p++;
 		found->call[found->n++] = (uint32_t)vt_scan_hex(&p);
 	}

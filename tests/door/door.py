@@ -203,6 +203,10 @@ ROWS = [
     ("branches-unseen", "No branch nearby may lead behind the mov.",
      "preload/inline_site.c", " && may_begin_at(p, s, m))", " && !may_begin_at(p, s, m))",
      e2e("programs", "Programs.test_system_call_instructions_of_the_program_itself")),
+    ("bounds-unknown", "Where a register keeps the number, .eh_frame tells where the function begins.",
+     "preload/inline_bounds.c", "	return m->segments ? find_in_file(m, (uint64_t)at, lo, hi)\n"
+     "			   : vt_cfi", "	(void)find_in_file;\n	return vt_cfi",
+     e2e("loaded", "Loaded.test_every_layout_of_a_library_while_threads_call_another")),
     ("nothing-remembered", "What was found is kept in a file that recorded processes share.",
      "preload/inline.c", "	if (!*job.key || !vt_known_find(job.key, &job.found)) {", "	if (1) {",
      e2e("loaded", "Loaded.test_a_text_is_searched_once")),

@@ -8,11 +8,24 @@ import re
 import shutil
 import unittest
 
-from harness import TraceTest, environment, main, program, run, VMTRAIL
+from harness import PYTHON, TraceTest, VMTRAIL, environment, main, program, run
 
 PAGE = 4096
 # Pages that a plugin maps and unmaps: while it is loaded, by its function, while it is unloaded.
 LOAD, CALL, UNLOAD, STEADY = 11, 7, 17, 13
+
+
+# Sets a filter that allows everything, then loads a library and calls it.
+FILTERED = """
+import ctypes, struct, sys
+libc = ctypes.CDLL(None)
+rule = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof(rule)))
+print(libc.prctl(38, 1, 0, 0, 0), libc.prctl(22, 2, program, 0, 0))
+library = ctypes.CDLL(sys.argv[1])
+library.plugin_map.restype = ctypes.c_long
+print(library.plugin_map(4096) > 0)
+"""
 
 
 def plugin(name):
@@ -59,7 +72,7 @@ class Loaded(TraceTest):
     def test_loaded_and_unloaded_a_thousand_times(self):
         trace = self.record_plugin("lazy", 1000, 0)
         self.assert_nothing_missed(trace, 1000)
-        # The room of what is gone is used again: a page holds 64 stubs.
+        # The room of what is gone is used again: a page holds 32 stubs.
         pieces = [p for p in trace.pieces() if p["perms"] == "r-xp" and not p.get("path")]
         self.assertLessEqual(sum(p["end"] - p["start"] for p in pieces), 4 * PAGE)
 
@@ -75,6 +88,14 @@ class Loaded(TraceTest):
         self.assertIn("inline_textrel.so: left alone: its code is still to be relocated",
                       trace.text("report", "--capture"))
         self.assertNotIn(("mmap", CALL), self.count(trace))
+
+    def test_under_a_filter_nothing_is_searched_and_that_is_told(self):
+        recorded = self.record_and_compare([PYTHON, "-c", FILTERED, plugin("lazy")])
+        self.assertEqual(recorded.stdout, "0 0\nTrue\n")
+        trace = self.only_trace("python3*")
+        self.assertIn("what is loaded under a seccomp filter is not searched",
+                      trace.text("report", "--capture"))
+        self.assert_verified(trace)
 
     def test_code_that_is_not_the_loaders_stays_as_it_is(self):
         recorded = self.record_and_compare([program("mapcode"), plugin("joined")])
@@ -105,15 +126,15 @@ class Loaded(TraceTest):
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.stat().st_mode & 0o777, 0o600)
         found = cache.read_text()
-        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v\d+( \w+){2}", l))
+        line = next(l for l in found.splitlines() if re.fullmatch(r"\w+ \w+ \w+ v\d+( \w+){3}", l))
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.read_text(), found)
         # It is what the next process goes by ...
-        cache.write_text(re.sub(r" v4 .*", " v4", line) + "\n")
+        cache.write_text(re.sub(r" v5 .*", " v5", line) + "\n")
         self.assertEqual(self.calls_at_exit(cache), 0)
         # ... but only to know where to look.
         for wrong in (line + " 0 1 7fffffff ffffffff 123456789abcdef", line * 3, line[:-1] + "g",
-                      "\n" * 70000, "v4 " * 30000, line.replace("v4", "v3"), ""):
+                      "\n" * 70000, "v5 " * 30000, line.replace("v5", "v4"), ""):
             with self.subTest(cache=wrong[:200]):
                 cache.write_text(wrong + "\n")
                 self.assertEqual(self.calls_at_exit(cache), 1)
@@ -129,7 +150,7 @@ class Loaded(TraceTest):
             done = run([VMTRAIL, "record", "-o", self.traces_dir, "--", "true"],
                        env=environment(LD_PRELOAD=plugin("large"), **env))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v4 ")
+            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v5 ")
         done = run([VMTRAIL, "record", "--cache=", "-o", self.traces_dir, "--", "true"])
         self.assertEqual((done.returncode, done.stderr),
                          (2, "vmtrail: --cache=: expected a file name, or no\n"))

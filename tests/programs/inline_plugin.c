@@ -8,6 +8,8 @@
 
 long plugin_map(size_t length);
 long plugin_unmap(long at, size_t length);
+/* The same, with the number in another register. */
+long plugin_unmap_kept(long at, size_t length);
 
 #if defined(__x86_64__)
 
@@ -33,6 +35,24 @@ __attribute__((noinline)) long plugin_map(size_t length)
 	return ret;
 }
 
+__asm__(".globl plugin_unmap_kept\n"
+	".type plugin_unmap_kept, @function\n"
+	"plugin_unmap_kept:\n"
+	"	.cfi_startproc\n"
+	"	push %rbx\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	mov $11, %ebx\n"
+	"	test %rsi, %rsi\n"
+	"	je 1f\n"
+	"	mov %rsi, %rsi\n"
+	"	mov %ebx, %eax\n"
+	"	syscall\n"
+	"1:	pop %rbx\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".size plugin_unmap_kept, . - plugin_unmap_kept\n");
+
 #ifdef LARGE_TEXT
 /* Many windows of a search, with half an instruction where one ends. */
 __asm__("	.skip 4 << 20, 0x0f\n");
@@ -55,6 +75,11 @@ long plugin_unmap(long at, size_t length)
 	return (long)(at + length);
 }
 
+long plugin_unmap_kept(long at, size_t length)
+{
+	return plugin_unmap(at, length);
+}
+
 long plugin_map(size_t length)
 {
 	return -(long)length;
@@ -64,7 +89,7 @@ long plugin_map(size_t length)
 
 __attribute__((constructor)) static void load(void)
 {
-	plugin_unmap(plugin_map(11 * 4096), 11 * 4096);
+	plugin_unmap_kept(plugin_map(11 * 4096), 11 * 4096);
 }
 
 __attribute__((destructor)) static void unload(void)
