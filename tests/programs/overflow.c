@@ -7,7 +7,7 @@
  *   overflow answers what sigaltstack answers, in the main thread, a thread and a child
  *   overflow handler a handler with SA_ONSTACK where the thread has no alternate stack
  *   overflow own     with an alternate stack and a handler of its own, which recovers
- *   overflow apart   whether a forked child's two threads share one, as the kernel says
+ *   overflow apart   whether a forked child's threads share one, as the kernel says
  *   overflow jump    siglongjmp out of a handler with SA_ONSTACK, as it is checked by libc
  *   overflow many N  N threads one after the other, then 8 at once
  */
@@ -126,31 +126,52 @@ static void *nothing(void *arg)
 	return NULL;
 }
 
+#define CROWD 5
+static pthread_barrier_t all_there;
+
 /* Where the kernel has this thread's: no wrapper is asked. */
 static void *place(void *arg)
 {
 	stack_t now = { 0 };
-	(void)arg;
 #if defined(__x86_64__)
 	long ret = SYS_sigaltstack;
 	__asm__ volatile("syscall" : "+a"(ret) : "D"(0), "S"(&now) : "rcx", "r11", "memory");
 	CHECK(!ret);
 #endif
+	if (arg)
+		pthread_barrier_wait(&all_there);
 	return now.ss_sp;
 }
 
-/* The child makes its thread on a stack that its parent has left: no memory call comes before. */
+/* Threads that live at the same time, and the places of their alternate stacks. */
+static void some(void *its[CROWD])
+{
+	pthread_t thread[CROWD];
+	pthread_attr_t attr;
+
+	/* so small that libc keeps them all */
+	CHECK(!pthread_attr_init(&attr) && !pthread_attr_setstacksize(&attr, 256 << 10) &&
+	      !pthread_barrier_init(&all_there, NULL, CROWD));
+	for (int i = 0; i < CROWD; i++)
+		CHECK(!pthread_create(&thread[i], &attr, place, its));
+	for (int i = 0; i < CROWD; i++)
+		CHECK(!pthread_join(thread[i], &its[i]));
+}
+
+/* The child makes its threads on stacks that its parent has left: no memory call comes before. */
 static void apart(void)
 {
-	pthread_t thread;
-	void *its = NULL;
-	int status;
+	void *its[CROWD];
+	int status, shared = 0;
 
-	in_thread(nothing, NULL);
+	some(its);
 	pid_t pid = fork();
 	if (!pid) {
-		CHECK(!pthread_create(&thread, NULL, place, NULL) && !pthread_join(thread, &its));
-		say("shared %d\n", its && its == place(NULL));
+		some(its);
+		for (int i = 0; i < CROWD; i++)
+			shared +=
+			    its[i] && (its[i] == place(NULL) || its[i] == its[(i + 1) % CROWD]);
+		say("shared %d\n", shared);
 		_exit(0);
 	}
 	CHECK(waitpid(pid, &status, 0) == pid && !status);
