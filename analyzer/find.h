@@ -112,6 +112,7 @@ struct vt_finding {
 	uint64_t proof_seq;
 	uint64_t opened; /* the call that had given back what the victim lay in, 0: none */
 	uint64_t mine, mine_length; /* the caller's own mapping at addr, 0: none */
+	uint64_t hint;              /* its mapping that had asked for addr in vain, 0: none */
 	const char *path;           /* of the file that it is about, NULL: none */
 	uint64_t count, limit;      /* areas, bytes or calls, as the kind has it; limit 0: none */
 	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas */

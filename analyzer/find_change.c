@@ -8,6 +8,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "find.h"
@@ -27,6 +28,12 @@ static bool protects(const struct vt_event *e)
 static bool is_harmful(const struct vt_event *e)
 {
 	return discards(e) || protects(e) || e->kind == VT_MREMAP;
+}
+
+/* Whether the call has done something: one that meets a hole fails, and has changed the rest. */
+static bool has_changed(const struct vt_find *f, const struct vt_event *e)
+{
+	return !vt_is_error(e->ret) || (e->ret == -ENOMEM && f->n_pieces);
 }
 
 /* The mapping of [lo, hi) that the caller had, and that died before birth. */
@@ -67,7 +74,7 @@ void vt_find_change(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
 	struct vt_find_piece p;
-	if (!vt_find_is_change(e->kind) || vt_is_error(e->ret) || !f->actor ||
+	if (!vt_find_is_change(e->kind) || !has_changed(f, e) || !f->actor ||
 	    f->actor == VT_OWNER_RUNTIME || !vt_find_range(e, &lo, &hi) ||
 	    !vt_find_touched(f, e, lo, hi, &p))
 		return;

@@ -15,10 +15,9 @@
 static const char *victim_mark(const struct vt_finding *n)
 {
 	switch (n->kind) {
-	case VT_FIND_HINT_MOVED:
-		return "in its place";
 	case VT_FIND_STALE_RANGE:
 		return n->proof == VT_PROOF_FAULT ? "in its place" : "victim";
+	case VT_FIND_HINT_MOVED:
 	case VT_FIND_BRK_BLOCKED:
 		return "in the way";
 	case VT_FIND_FAILED_UNMAP:

@@ -86,6 +86,23 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 	return false;
 }
 
+/*
+ * Who gave back what another thread had mapped may have meant the mapping before it, which was of
+ * the same range and dead already.
+ */
+static void add_first_of_two(const struct vt_find *f, struct vt_finding *n,
+			     const struct vt_dead *last)
+{
+	struct vt_dead first;
+	if (last->birth_tid == last->death_tid ||
+	    !vt_history_older(&f->history, last, last->lo, last->hi, &first) ||
+	    first.lo != last->lo || first.hi != last->hi || first.owner != last->owner)
+		return;
+	n->opened = first.death;
+	vt_find_add_history(n, first.birth);
+	vt_find_add_history(n, first.death);
+}
+
 /* The process died in a range whose mapping was given back, by whoever should have known. */
 static void find_use_after(struct vt_find *f, const struct vt_event *e, uint64_t page)
 {
@@ -102,6 +119,8 @@ static void find_use_after(struct vt_find *f, const struct vt_event *e, uint64_t
 	n.proof_seq = e->seq;
 	vt_find_add_history(&n, d.birth);
 	vt_find_add_history(&n, d.death);
+	if (!taken)
+		add_first_of_two(f, &n, &d);
 	if (taken) {
 		struct vt_birth b = vt_find_birth(f, &p);
 		vt_find_add_victim(f, &n, &p, &b);

@@ -193,9 +193,21 @@ char *vt_find_advice(const struct vt_finding *n, char *buf, size_t size)
 			    "The length is wrong: #%" PRIu64 " mapped %s there, this unmaps %s.",
 			    n->mine, vt_format_size(mapped, n->mine_length),
 			    vt_format_size(unmapped, n->length));
+	else if (unmap && n->hint)
+		vt_text_add(&t,
+			    "#%" PRIu64 " asked for that address and was given another: unmap the "
+			    "one that mmap returned.",
+			    n->hint);
 	else if (unmap && n->opened)
 		vt_text_add(
 		    &t, "What #%" PRIu64 " gave back is no longer its own: unmap only the rest.",
+		    n->opened);
+	else if (n->kind == VT_FIND_STALE_RANGE && n->proof_seq == n->seq && n->opened)
+		vt_text_add(
+		    &t,
+		    "Another thread than had mapped it gave it back, as #%" PRIu64
+		    " had given back the mapping before it, of the same range: one unmap may "
+		    "be too many.",
 		    n->opened);
 	else
 		vt_text_add(&t, "%s", vt_find_kinds[n->kind].advice);

@@ -166,7 +166,8 @@ static uint32_t find_from(struct vt_find *f, const struct vt_event *e, uint64_t 
 	}
 	if (!lost)
 		find_own_part(f, &n);
-	vt_find_add_history(&n, f->hint_seq);
+	n.hint = f->hint_seq;
+	vt_find_add_history(&n, n.hint);
 	return vt_find_add(f, &n);
 }
 

@@ -165,6 +165,15 @@ class Cases(TraceTest):
         finding = self.one("decaf_424", "foreign-unmap", "error", "mmap mmap >munmap")
         self.assertEqual(finding["victims"][0]["role"], "malloc")
 
+    def test_larray_61_closed_array_given_back_once_more_by_the_collector(self):
+        self.record([CASES / "larray_61"])
+        finding = self.findings(self.only_trace(), 1)[0]
+        self.assertEqual((finding["kind"], finding["severity"]), ("stale-range", "error"))
+        history = finding["history"]
+        self.assertEqual([e["call"] for e in history], "mmap munmap mmap munmap fault".split())
+        self.assertEqual(finding["opened"], history[1]["seq"])
+        self.assertNotEqual(history[3]["tid"], finding["tid"])
+
     def test_lind_1062_rounded_up_over_a_shared_segment(self):
         finding = self.one("lind_1062", "fixed-clobber", "warning", "mmap munmap shmat >mmap")
         self.assertEqual(finding["victims"][0]["birth"], finding["history"][2]["seq"])

@@ -6,6 +6,7 @@
  */
 #include "unit.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -163,6 +164,17 @@ static void test_death_by_use_after_unmap(void **state)
 	assert_string_equal(FOUND(events), "error stale-range 3: 1 2 >3\n");
 }
 
+static void test_death_in_what_another_thread_gave_back_tells_the_mapping_before(void **state)
+{
+	struct vt_event events[] = { map(1, PROGRAM, AT, SIZE, 0), unmap(1, PROGRAM, AT, SIZE),
+				     map(1, PROGRAM, AT, SIZE, 0), unmap(2, PROGRAM, AT, SIZE),
+				     fault(1, AT + 64) };
+	(void)state;
+	assert_string_equal(FOUND(events), "error stale-range 5: 1 2 3 4 >5\n");
+	events[3].tid = 1;
+	assert_string_equal(FOUND(events), "error stale-range 5: 3 4 >5\n");
+}
+
 static void test_call_into_code_that_data_has_replaced(void **state)
 {
 	struct vt_event events[] = { map(1, LIBC, AT, SIZE, 0), unmap(1, LIBC, AT, SIZE),
@@ -219,6 +231,17 @@ static void test_pages_inside_a_block_of_malloc_are(void **state)
 	assert_string_equal(FOUND(events), "");
 }
 
+static void test_stale_range_with_a_hole_discards_the_rest(void **state)
+{
+	struct vt_event events[] = { map(1, PROGRAM, AT, SIZE, 0), unmap(1, PROGRAM, AT, SIZE),
+				     map(1, LIBC, AT + 0x2000, 0x2000, 0),
+				     call(1, PROGRAM, VT_MADVISE, AT, SIZE) };
+	(void)state;
+	events[3].a[2] = MADV_DONTNEED;
+	events[3].ret = -ENOMEM;
+	assert_string_equal(FOUND(events), "error stale-range 0: 1 2 3 >4\n");
+}
+
 static void test_heap_of_the_start_may_be_another_allocators(void **state)
 {
 	struct vt_event events[] = { call(1, LIBRARY, VT_MADVISE, HEAP, SIZE),
@@ -258,12 +281,15 @@ int main(void)
 		cmocka_unit_test(test_second_unmap_is_told_beside_the_first_of_its_thread),
 		cmocka_unit_test(test_what_lies_out_of_reach_is_forgotten),
 		cmocka_unit_test(test_death_by_use_after_unmap),
+		cmocka_unit_test(
+		    test_death_in_what_another_thread_gave_back_tells_the_mapping_before),
 		cmocka_unit_test(test_call_into_code_that_data_has_replaced),
 		cmocka_unit_test(test_data_used_where_something_new_lives_proves_nothing),
 		cmocka_unit_test(test_calls_that_overlapped_are_told),
 		cmocka_unit_test(test_overlap_is_proof_of_a_race_within_one_module),
 		cmocka_unit_test(test_first_page_of_a_block_of_malloc_is_nobodys_to_discard),
 		cmocka_unit_test(test_pages_inside_a_block_of_malloc_are),
+		cmocka_unit_test(test_stale_range_with_a_hole_discards_the_rest),
 		cmocka_unit_test(test_heap_of_the_start_may_be_another_allocators),
 		cmocka_unit_test(test_heap_of_the_start_is_libcs_whose_malloc_is_seen_at_work),
 		cmocka_unit_test(test_part_of_another_modules_mapping_discarded),
