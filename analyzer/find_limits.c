@@ -195,8 +195,9 @@ static void note_refusal(struct vt_find *f, const struct vt_event *e)
 {
 	struct vt_find_piece p;
 	uint64_t page = e->a[0] & ~(VT_PAGE_SIZE - 1);
-	if (page == e->a[0] || f->n_refusals == VT_FIND_REFUSALS ||
-	    !vt_find_piece_at(f, page, page + VT_PAGE_SIZE, &p))
+	if (f->n_refusals == VT_FIND_REFUSALS ||
+	    !vt_find_piece_at(f, page, page + VT_PAGE_SIZE, &p) ||
+	    (page == e->a[0] && !(p.flags & VT_VM(HUGETLB))))
 		return;
 	struct vt_birth b = vt_find_birth(f, &p);
 	if (!b.seq || b.owner != f->actor)

@@ -202,6 +202,12 @@ char *vt_find_advice(const struct vt_finding *n, char *buf, size_t size)
 		vt_text_add(
 		    &t, "What #%" PRIu64 " gave back is no longer its own: unmap only the rest.",
 		    n->opened);
+	else if (n->kind == VT_FIND_FAILED_UNMAP && !(n->addr & (VT_PAGE_SIZE - 1)))
+		vt_text_add(
+		    &t,
+		    "Huge pages are unmapped whole: round the length up, as mmap had done "
+		    "(to %s).",
+		    vt_format_size(mapped, n->victims[0].birth.hi - n->victims[0].birth.lo));
 	else if (n->kind == VT_FIND_STALE_RANGE && n->proof_seq == n->seq && n->opened)
 		vt_text_add(
 		    &t,

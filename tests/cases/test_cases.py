@@ -127,6 +127,13 @@ class Cases(TraceTest):
         finding = self.one("llvm_102009", "failed-unmap", "warning", "mmap >munmap")
         self.assertEqual(finding["victims"][0]["birth"], finding["history"][0]["seq"])
 
+    def test_memmap2_156_length_not_rounded_up_to_huge_pages(self):
+        if run([CASES / "memmap2_156"]).returncode == 77:
+            self.skipTest("no huge pages here")
+        finding = self.one("memmap2_156", "failed-unmap", "warning", "mmap >munmap")
+        self.assertEqual(finding["victims"][0]["bytes"], 4 * MIB)
+        self.assertIn("to 4.0 MiB", finding["advice"])
+
     def exhausted(self, name, refused, maker):
         """The case runs out of areas in one of these calls, and this call had made most of them."""
         self.record([CASES / name], timeout=120)
