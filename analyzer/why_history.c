@@ -13,6 +13,9 @@
 #include "alloc.h"
 #include "find.h"
 
+/* The kernel keeps so much free below a stack; a frame that skips more is not looked for. */
+#define STACK_GUARD_GAP (1u << 20)
+
 #define MAP_NOREPLACE 0x100000 /* MAP_FIXED_NOREPLACE */
 
 static const char *path_of(const struct vt_trace *t, uint32_t file)
@@ -204,6 +207,10 @@ static void find_state(struct vt_why *w)
 	    above ? vt_extent_prev(above) : vt_model_last(&w->replay->model);
 	w->below = below ? below->end : 0;
 	w->above = above ? above->start : w->replay->model.config.task_size;
+	uint64_t limit = w->replay->model.config.rlimit_stack;
+	if (above && above->special == VT_SPECIAL_STACK && above->end - w->page > limit &&
+	    above->end - w->page - limit <= STACK_GUARD_GAP)
+		w->beyond = limit;
 }
 
 int vt_why_collect(struct vt_why *w, struct vt_trace *t, const struct vt_when *at)

@@ -71,6 +71,8 @@ struct vt_why {
 	uint64_t held_bytes, n_held; /* of a range: what is mapped of it, in how many mappings */
 	bool bottomup;               /* the layout */
 	uint64_t below, above;       /* of an unmapped page: the gap it lies in */
+	uint64_t
+	    beyond; /* RLIMIT_STACK, if the page is the first that the main stack lacks; or 0 */
 	/* pieces of the event under way */
 	struct vt_why_mapping *pieces;
 	size_t n_pieces, cap_pieces;

@@ -182,6 +182,22 @@ static void tell_lost(struct sentences *s, const struct vt_why *w, const struct 
 	say(s, &t);
 }
 
+/* Whether the fault lies where the stack of its thread ends. */
+static void add_overflow(struct vt_text *t, const struct vt_why *w, const struct vt_event *e)
+{
+	const struct vt_why_mapping *m = &w->now;
+	const uint32_t access = VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC);
+	char size[VT_UNIT_TEXT];
+	if (w->mapped && !(m->flags & access) && m->role.use == VT_USE_THREAD_STACK &&
+	    m->role.tid == e->tid)
+		vt_text_add(t, " That is the guard of the thread's own stack: it overflowed.");
+	else if (!w->mapped && w->beyond && e->tid == w->trace->header.pid)
+		vt_text_add(t,
+			    " That is beyond what RLIMIT_STACK (%s) lets the main stack grow to: "
+			    "it overflowed.",
+			    vt_format_size(size, w->beyond));
+}
+
 static void tell_fault(struct sentences *s, const struct vt_why *w, const struct vt_why_entry *e)
 {
 	char buf[512];
@@ -190,6 +206,7 @@ static void tell_fault(struct sentences *s, const struct vt_why *w, const struct
 	vt_text_short_call(&t, &e->event, NULL);
 	vt_text_add(&t, " at 0x%" PRIx64 " in thread %u %s.", e->event.a[0], e->event.tid,
 		    vt_trace_thread_name(w->trace, e->event.tid));
+	add_overflow(&t, w, &e->event);
 	say(s, &t);
 }
 

@@ -160,6 +160,7 @@ class Ending(FaultTest):
         self.assertEqual([e["call"] for e in trace.events()].count("killed"), 0)
         self.assertIn("+++ killed by SIGSEGV +++", trace.text("dump"))
         self.assertNotIn("No handler could run", trace.text("report") + trace.text("reuse"))
+        self.assertNotIn("overflowed", trace.text("why", "--fault"))
 
     def test_nothing_is_concluded_where_faults_are_not_recorded(self):
         self.record(faults("overflow"), "--faults=no")
@@ -211,6 +212,7 @@ class Overflow(FaultTest):
                 held = [p for p in place if p["start"] <= last["args"][0] < p["end"]]
                 # below the main stack there is nothing, below a thread's its guard
                 self.assertEqual([p["perms"] for p in held], [] if mode == "main" else ["---p"])
+                self.assertIn("it overflowed", " ".join(trace.text("why", "--fault").split()))
 
     def test_forked_child(self):
         self.record_and_compare([program("overflow"), "forked"], "--faults=overflow")
