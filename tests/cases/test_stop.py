@@ -46,8 +46,8 @@ class Stop(TraceTest):
                 done = self.record([CASES / name])
                 self.assertEqual(done.returncode, -signal.SIGTRAP, done.stderr)
                 trace = self.only_trace(name)
-                last = trace.events()[-1]
-                self.assertTrue(last["undone"])
+                *_, last, end = trace.events()
+                self.assertEqual((last["undone"], end["call"]), (True, "killed"))
                 self.assertRegex(trace.text("report", "--capture"),
                                  rf"stopped +{kind} by #{last['seq']} in thread {last['tid']}\b")
                 self.assertRegex(trace.text("report"), rf"stopped +{kind} by #{last['seq']}")
