@@ -18,6 +18,7 @@
 #define STEP  (256u << 10)  /* at least, when the arena grows */
 #define AHEAD (256u << 10)  /* kept free, and as much again as the model holds, up to MOST */
 #define MOST  (8u << 20)
+#define KEPT  (32u << 10) /* of the last that there is */
 
 /* One area of the arena; this stands at its start. */
 struct vt_arena {
@@ -154,7 +155,8 @@ void vt_arena_keep_ahead(void)
 	vt_arena_reserve(AHEAD + (model < MOST ? model : MOST));
 }
 
-void *vt_arena_alloc(size_t bytes)
+/* Memory that little of is needed and much depends on: threads' records, what exec needs. */
+void *vt_arena_last(size_t bytes)
 {
 	bytes = (bytes + 15) & ~(size_t)15;
 	if (!vt_arena_reserve(bytes))
@@ -162,4 +164,13 @@ void *vt_arena_alloc(size_t bytes)
 	void *p = (uint8_t *)vt.arena + vt.arena->used;
 	vt.arena->used += bytes;
 	return p;
+}
+
+/* All other memory; NULL: what is left is kept for vt_arena_last. */
+void *vt_arena_alloc(size_t bytes)
+{
+	if (vt_arena_reserve(bytes + KEPT))
+		return vt_arena_last(bytes);
+	vt.starved = true;
+	return NULL;
 }

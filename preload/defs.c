@@ -40,7 +40,7 @@ static struct vt_pending *pending_record(uint32_t tid)
 			return p;
 		}
 	}
-	struct vt_pending *p = vt_arena_alloc(sizeof(*p));
+	struct vt_pending *p = vt_arena_last(sizeof(*p));
 	if (!p)
 		return NULL;
 	p->kind = VT_KIND_COUNT;

@@ -194,17 +194,17 @@ static bool forsake(struct vt_slot *s, uint64_t index, uint64_t state)
 	return true;
 }
 
-/* The model has stopped for want of memory: say once what the trace is without it. */
-static void note_broken_model(void)
+/* Say once from which event on something is missing, for want of memory. */
+static void note_want(bool *noted, const char *key, const char *what)
 {
 	char line[128];
 	struct vt_text t = { line, line + sizeof(line) - 1 };
 	vt_text_str(&t, "no memory for it after event ");
 	vt_text_u64(&t, vt.next_seq - 1);
-	vt_text_str(&t, ": what no call explains is not found");
+	vt_text_str(&t, what);
 	*t.p = '\0';
-	vt.broken_noted = true;
-	vt_note("model", line);
+	*noted = true;
+	vt_note(key, line);
 }
 
 /*
@@ -234,7 +234,9 @@ void vt_drain(bool force)
 	}
 	vt_arena_keep_ahead();
 	if (vt_unlikely(vt.model.broken) && !vt.broken_noted)
-		note_broken_model();
+		note_want(&vt.broken_noted, "model", ": what no call explains is not found");
+	if (vt_unlikely(vt.starved) && !vt.starved_noted)
+		note_want(&vt.starved_noted, "stacks", ": new ones may be missing");
 	if (next - atomic_load_explicit(&vt.sealed, memory_order_relaxed) > vt.ring_mask * 3 / 8)
 		vt_seal();
 }

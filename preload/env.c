@@ -247,7 +247,7 @@ struct room {
 static void make_room(void *arg)
 {
 	struct room *r = arg;
-	r->thread->exec_block = vt_arena_alloc(r->size);
+	r->thread->exec_block = vt_arena_last(r->size);
 	r->thread->exec_size = r->thread->exec_block ? r->size : 0;
 }
 

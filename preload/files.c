@@ -40,7 +40,7 @@ static struct {
 
 static struct vt_file_entry *entry(uint32_t id)
 {
-	return id && id <= vt.n_files ? f.by_id[id] : NULL;
+	return id && id <= vt.n_files && id < f.cap ? f.by_id[id] : NULL;
 }
 
 static void write_module(struct vt_file_entry *e)
@@ -86,8 +86,23 @@ static char *keep(const char *s)
 	return copy;
 }
 
-/* A new file, under the lock. keyed: it can be found by device and inode. */
-static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const char *path,
+/*
+ * There is no memory for another file: it is told all the same, for its mappings are not the same
+ * without it, and then forgotten. The model, which may look for it, is not believed any more.
+ */
+static struct vt_file_entry *tell(uint8_t kind, uint64_t dev, uint64_t ino, const char *path)
+{
+	static struct vt_file_entry e;
+	e = (struct vt_file_entry){ .kind = kind, .path = (char *)path, .id = ++vt.n_files };
+	e.key.dev = dev;
+	e.key.ino = ino;
+	vt.model.broken = true;
+	write_file(&e);
+	return &e;
+}
+
+/* Remember it, if there is memory for that. */
+static struct vt_file_entry *put(uint8_t kind, uint64_t dev, uint64_t ino, const char *path,
 				 bool keyed)
 {
 	void *ids = vt_id_table(f.by_id, vt.n_files, &f.cap);
@@ -101,14 +116,23 @@ static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const
 	e->key.dev = dev;
 	e->key.ino = ino;
 	e->id = vt.n_files + 1;
-	if (vt_model_set_file(&vt.model, e->id, kind))
-		return NULL;
 	if (keyed) {
 		HASH_ADD(hh, vt.files, key, sizeof(e->key), e);
 		if (!e->hh.tbl)
 			return NULL;
 	}
 	f.by_id[++vt.n_files] = e;
+	return e;
+}
+
+/* A new file, under the lock. keyed: it can be found by device and inode. */
+static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const char *path,
+				 bool keyed)
+{
+	struct vt_file_entry *e = put(kind, dev, ino, path, keyed);
+	if (!e)
+		return tell(kind, dev, ino, path);
+	vt_model_set_file(&vt.model, e->id, kind);
 	write_file(e);
 	return e;
 }
@@ -146,8 +170,7 @@ struct meeting {
 static void meet_new(void *arg)
 {
 	struct meeting *m = arg;
-	struct vt_file_entry *e = add(m->kind, NO_DEV, m->ino, m->path, false);
-	m->id = e ? e->id : 0;
+	m->id = add(m->kind, NO_DEV, m->ino, m->path, false)->id;
 }
 
 /* A file that no device and inode identify yet: shared anonymous memory and the like. */
@@ -258,13 +281,12 @@ static void meet(void *arg)
 	struct vt_file_entry *e = find(m->dev, m->ino);
 	if (!e)
 		e = add(m->kind, m->dev, m->ino, name_of_fd(m->fd, path, sizeof(path)), true);
-	if (e && e->generation != vt.generation)
+	if (e->generation != vt.generation)
 		write_file(e);
-	if (e && m->code && !e->module)
+	if (m->code && !e->module)
 		set_module(e, m->build_id, m->build_id_len);
-	if (e)
-		vt_cache_set(vt.file_cache, m->hash, e->id);
-	m->id = e ? e->id : 0;
+	vt_cache_set(vt.file_cache, m->hash, e->id);
+	m->id = e->id;
 }
 
 /* The file behind a descriptor that is about to be mapped, 0 when that cannot be told. */
@@ -299,11 +321,9 @@ static void meet_segment(void *arg)
 	struct vt_file_entry *e = find(m->dev, m->ino);
 	if (!e)
 		e = add(VT_FILE_SYSV, m->dev, m->ino, "/SYSV (deleted)", true);
-	if (e) {
-		vt_file_define(e->id);
-		vt_cache_set(vt.file_cache, m->hash, e->id);
-	}
-	m->id = e ? e->id : 0;
+	vt_file_define(e->id);
+	vt_cache_set(vt.file_cache, m->hash, e->id);
+	m->id = e->id;
 }
 
 /* A System V segment: the kernel shows its id as the inode. */
@@ -375,9 +395,11 @@ uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t 
 		write_file(x);
 		return x->id;
 	}
-	if (!e && (e = add(kind_of_path(path), dev, ino, path, true)))
+	if (!e) {
+		e = add(kind_of_path(path), dev, ino, path, true);
 		e->found = true;
-	return e ? e->id : 0;
+	}
+	return e->id;
 }
 
 /* An object is the one that the kernel shows with this device and inode. */

@@ -46,6 +46,8 @@ static inline void *vt_id_table(void *old, uint32_t n, uint32_t *cap)
 	if (n + 1 < *cap)
 		return old;
 	uint32_t more = *cap ? *cap * 2 : 256;
+	while (n + 1 >= more)
+		more *= 2;
 	void **grown = vt_arena_alloc(more * sizeof(*grown));
 	if (!grown)
 		return NULL;

@@ -299,7 +299,7 @@ static void forget_trace(void)
 	atomic_store(&vt.full, false);
 	vt.snapshots = 0;
 	vt.snapshot_served = 0;
-	vt.heal_wanted = vt.broken_noted = false;
+	vt.heal_wanted = vt.broken_noted = vt.starved = vt.starved_noted = false;
 	vt.heal_not_before = 0;
 	vt_order_init(&vt.order, vt.order.recent, vt.order.cap);
 	atomic_store(&vt.own_calls, 0);
@@ -343,6 +343,7 @@ static void start_again(void *unused)
 	vt_chunk_begin(&vt.chunk, vt.chunk_mem, vt.chunk_bytes, vt.next_seq, VT_TIME_DIGITS);
 	adopt();
 	vt_meta_write(loader_start, 0);
+	define_used();
 	vt_note("shared", "a task that shared this memory died while it wrote the trace before");
 	begin_recording(VT_SNAPSHOT_START);
 	vt_modules_define();

@@ -123,7 +123,8 @@ struct vt_recorder {
 	struct vt_options options;
 	uint32_t pid;
 	struct vt_model model;
-	bool broken_noted; /* that it is broken stands in the trace */
+	bool starved;                     /* memory was refused to others than the model */
+	bool broken_noted, starved_noted; /* either stands in the trace */
 	struct vt_order order;
 	struct vt_chunk chunk;
 	uint8_t *chunk_mem, *raw, *packed;
@@ -189,6 +190,7 @@ bool vt_lock_is_mine(uint32_t tid);
 
 /* arena.c - zeroed memory that is never given back; NULL when the kernel refuses. */
 void *vt_arena_alloc(size_t bytes);
+void *vt_arena_last(size_t bytes);
 bool vt_arena_reserve(size_t bytes);
 void vt_arena_keep_ahead(void);
 void vt_arena_inherit(void);

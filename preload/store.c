@@ -262,8 +262,9 @@ static bool map_file(int fd, bool in_child)
 		vt.window_size = live_off & ~4095ull;
 	/* A forked child puts its region where its parent's was: see README.md, fork. */
 	void *place = in_child ? vt.live : NULL;
-	void *header = map(NULL, false, HEADER_PAGE, fd, 0);
+	/* first of all: what comes next may be put there */
 	void *live = map(place, place, live_size, fd, live_off);
+	void *header = map(NULL, false, HEADER_PAGE, fd, 0);
 	void *window = map(vt_roomy_place(6), false, vt.window_size, fd, 0);
 	if (!header || !live || !window || !allocate(header, HEADER_PAGE) ||
 	    !allocate(live, VT_LIVE_HEAD))
@@ -513,12 +514,17 @@ static bool journal_has(uint64_t used, size_t bytes)
 	       ensure(vt.journal, vt.journal_size, &vt.journal_ready, used + bytes);
 }
 
-/* Room for a definition in the journal; NULL when there is none even after a seal: then the trace
- * has ended, for an event must not come before its definitions. */
+/*
+ * Room for a definition in the journal; NULL when there is none even after a seal: then the trace
+ * has ended, for an event must not come before its definitions. The first frame of all is META:
+ * before that nothing is sealed, and what does not fit is defined afterwards.
+ */
 void *vt_journal_room(size_t bytes)
 {
 	uint64_t used = atomic_load(&vt.live->journal_used);
 	if (!journal_has(used, bytes)) {
+		if (!vt.frame_number)
+			return NULL;
 		vt_seal();
 		used = atomic_load(&vt.live->journal_used);
 		if (!journal_has(used, bytes)) {

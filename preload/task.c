@@ -44,7 +44,7 @@ static void add(void *arg)
 	struct vt_borrower *b = atomic_load(&vt.borrowers);
 	while (b && !is_gone(b->thread.tid))
 		b = b->next;
-	if (!b && (b = vt_arena_alloc(sizeof(*b)))) {
+	if (!b && (b = vt_arena_last(sizeof(*b)))) {
 		b->next = atomic_load(&vt.borrowers);
 		b->thread.tid = (uint32_t)vt_sys0(SYS_gettid);
 		atomic_store(&vt.borrowers, b);

@@ -45,6 +45,12 @@ class Brim(TraceTest):
     def test_no_byte_of_address_space_left(self):
         self.at_the_brim("1", "return", "address")
 
+    def test_no_byte_of_data_left(self):
+        """Also of 57,000 shared objects, which are told when they can no longer be remembered."""
+        _, found = self.at_the_brim("1", "return", "data")
+        notes = {note["key"] for _, report in found for note in report["notes"]}
+        self.assertLessEqual({"model", "stacks"}, notes)
+
 
 if __name__ == "__main__":
     main()

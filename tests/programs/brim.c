@@ -66,7 +66,7 @@ static void at_the_brim(long mine, int rounds)
 	for (int r = 0; r < rounds && mine >= 0; r++) {
 		CHECK(!munmap(page, PAGE) && !munmap(page, PAGE));
 		int tries = 0;
-		while (place(mine) == MAP_FAILED && ++tries < 1000)
+		while (place(mine) == MAP_FAILED && ++tries < 20)
 			CHECK(errno == ENOMEM);
 		if (threads == 1 && !tries)
 			CHECK(one_more() == MAP_FAILED && errno == ENOMEM);
