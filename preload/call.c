@@ -111,7 +111,7 @@ static inline uint64_t head(void)
 	return atomic_load_explicit(&vt.live->ring_head, memory_order_acquire);
 }
 
-static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t flags)
+static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t kind, uint8_t flags)
 {
 	for (int i = 0; i < VT_MAX_ARGS; i++)
 		s->a[i] = p->a[i];
@@ -120,16 +120,16 @@ static inline void fill(struct vt_slot *s, const struct vt_pending *p, uint8_t f
 	s->stack = p->stack;
 	s->file = p->file;
 	s->aux = 0;
-	s->kind = p->kind;
+	s->kind = kind;
 	s->flags = p->flags | flags;
 }
 
 /* Take a slot, waiting for room where many others took theirs since we looked. NULL: it is lost. */
-static struct vt_slot *claim(uint64_t *index)
+static struct vt_slot *claim(struct vt_pending *p)
 {
 	struct vt_slot *s;
 	for (int tries = 0; tries < 8; tries++) {
-		if (vt_likely((s = vt_slot_claim(OWN_RESERVE, index)) != NULL))
+		if (vt_likely((s = vt_slot_claim(OWN_RESERVE, &p->index)) != NULL))
 			return s;
 		vt_drain_for_room();
 	}
@@ -141,14 +141,14 @@ static struct vt_slot *claim(uint64_t *index)
  * Enter a call that is over: it takes its place now. seen is the ring's head before the call. An
  * event that finds no slot is counted as lost. Returns the slot's index, 0 for none.
  */
-static uint64_t commit(struct vt_pending *p, uint8_t flags, long ret, uint64_t seen, uint64_t end)
+static uint64_t commit(struct vt_pending *p, uint8_t kind, uint8_t flags, long ret, uint64_t seen,
+		       uint64_t end)
 {
-	uint64_t index;
-	struct vt_slot *s = claim(&index);
+	struct vt_slot *s = claim(p);
+	uint64_t index = p->index;
 	if (vt_unlikely(!s))
 		return 0;
-	p->index = index;
-	fill(s, p, flags);
+	fill(s, p, kind, flags);
 	s->ret = ret;
 	s->end_tick = end;
 	s->span = (uint32_t)(index - seen);
@@ -163,25 +163,39 @@ static void clear(struct vt_pending *p)
 	p->frame = NULL;
 }
 
-/* A call whose frame is gone: its result is not known. */
-static void abandon(struct vt_pending *p)
+/*
+ * A call whose frame is gone: its result is not known. Whether it stands in a slot now; one that
+ * had no slot, or no more than a ticket, does not.
+ */
+static bool abandon(struct vt_pending *p)
 {
 	struct vt_slot *s = &vt.ring[p->index & vt.ring_mask];
 	uint64_t state = atomic_load(&s->state);
+	bool entered = true;
 	if (p->kind == VT_KIND_COUNT) {
 		/* left before it called, or after it was entered */
 	} else if (!p->index) {
-		commit(p, VT_EV_UNDONE, 0, head(), p->begin);
+		entered = false;
 	} else if (state == (p->index << 2 | VT_SLOT_FINISHING) || vt_slot_finish(s, p->index)) {
 		s->flags |= VT_EV_UNDONE;
 		s->ret = 0;
 		vt_slot_done(s, p->index);
 	} else if (state == (p->index << 2 | VT_SLOT_FILLING)) {
-		fill(s, p, VT_EV_UNDONE);
+		fill(s, p, p->kind, VT_EV_UNDONE);
 		s->ret = 0;
 		s->end_tick = p->begin;
 		vt_slot_done(s, p->index);
+	} else {
+		entered = state >> 2 == p->index;
 	}
+	return entered;
+}
+
+/* The same in the thread that has left it. */
+static void leave(struct vt_pending *p)
+{
+	if (!abandon(p))
+		commit(p, p->kind, VT_EV_UNDONE, 0, head(), p->begin);
 	clear(p);
 }
 
@@ -198,10 +212,10 @@ void vt_call_left(struct vt_pending *p)
 			s->end_tick = vt_tick();
 			vt_slot_done(s, p->index);
 		}
-		clear(p);
 	} else {
 		abandon(p);
 	}
+	clear(p);
 }
 
 /*
@@ -215,10 +229,7 @@ void vt_call_bury(void)
 		if (!*(void *volatile *)&p->frame || p->pid != vt.pid || p == vt_me()->pending ||
 		    vt_sys3(SYS_tgkill, p->pid, p->tid, 0) != -ESRCH)
 			continue;
-		if (p->index)
-			vt_call_left(p);
-		else
-			clear(p);
+		vt_call_left(p);
 		vt.heal_wanted = true;
 	}
 }
@@ -228,76 +239,7 @@ void vt_call_abandon(void)
 {
 	struct vt_pending *p = vt_me()->pending;
 	if (p && p->frame)
-		abandon(p);
-}
-
-/* Whether a thread may still be about to finish the slot of an index. Under the lock. */
-bool vt_call_may_own(uint64_t index)
-{
-	for (const volatile struct vt_pending *p = vt.threads; p; p = p->next)
-		if (p->frame && (p->index == index || (!p->index && p->kind != VT_KIND_COUNT)))
-			return true;
-	return false;
-}
-
-/*
- * What a thread's pending call may be doing to the address space; kind VT_KIND_COUNT: not
- * known, because it is being written down, is over, or has another one nested in it. False when no
- * call is pending that began up to the given tick.
- */
-static bool peek(const struct vt_pending *p, uint64_t before, struct vt_event *e)
-{
-	const volatile struct vt_pending *v = p;
-	for (int tries = 0; tries < 8; tries++) {
-		uint64_t begin = v->begin, since = v->since;
-		if (!v->frame || since > before)
-			return false;
-		*e = (struct vt_event){ .kind = v->kind, .flags = VT_EV_UNDONE };
-		for (int i = 0; i < VT_MAX_ARGS; i++)
-			e->a[i] = v->a[i];
-		atomic_thread_fence(memory_order_acquire);
-		if (v->begin == begin && v->since == since && v->kind == e->kind) {
-			if (begin != since)
-				e->kind = VT_KIND_COUNT;
-			return true;
-		}
-	}
-	e->kind = VT_KIND_COUNT;
-	return true;
-}
-
-/*
- * The next pending record after the given one (NULL: the first) of a thread that is still in a
- * call it began before the given tick; e: what is known of the call. Under the lock.
- */
-const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
-					   struct vt_event *e)
-{
-	for (const struct vt_pending *p = after ? after->next : vt.threads; p; p = p->next)
-		if (peek(p, before, e))
-			return p;
-	return NULL;
-}
-
-/*
- * At the end of the process: calls that are in the kernel and have no slot are entered as undone,
- * for what they do shows in the last snapshot. One that comes back all the same comes late.
- */
-void vt_call_enter_those_away(void)
-{
-	struct vt_event e;
-	for (struct vt_pending *p = vt.threads; p; p = p->next) {
-		if (p == vt_me()->pending || !peek(p, vt_tick(), &e) || p->index ||
-		    e.kind == VT_KIND_COUNT)
-			continue;
-		e.begin_ns = vt_ns_of_tick(p->begin);
-		e.tid = p->tid;
-		e.stack = p->stack;
-		e.file = p->file;
-		e.flags |= p->flags;
-		p->flags |= VT_EV_LATE;
-		vt_emit(&e, 0);
-	}
+		leave(p);
 }
 
 /*
@@ -316,24 +258,53 @@ static inline long make(const struct call *c)
 	return vt_sys6(c->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
 }
 
+static void define_file(void *arg)
+{
+	if (atomic_load(&vt.on))
+		vt_file_define(*(uint32_t *)arg);
+}
+
+/*
+ * A handler has interrupted the call and forked, and we are the child, in which it has made no call
+ * since: the region that the slot is in is not there.
+ */
+static __attribute__((noinline)) long enter_in_child(struct vt_pending *p, uint8_t kind, long ret)
+{
+	uint64_t end = vt_tick();
+	vt_after_fork();
+	if (!atomic_load(&vt.on))
+		return ret;
+	vt_thread_seen(vt_me());
+	p->stack = vt_stack_id();
+	vt_locked(define_file, &p->file);
+	commit(p, kind, VT_EV_LATE, ret, head(), end);
+	return ret;
+}
+
+static inline bool is_new_process(void)
+{
+	return !atomic_load_explicit(vt.fork_guard, memory_order_relaxed);
+}
+
 /* A call that gives memory up: it has its place before the kernel acts. */
 static long releasing(struct vt_pending *p, const struct call *c)
 {
-	uint64_t index;
 	if (c->kind == VT_EXECVE)
 		p->file = (uint32_t)c->a[VT_EXEC_FILE];
-	struct vt_slot *s = claim(&index);
+	struct vt_slot *s = claim(p);
+	uint64_t index = p->index;
 	if (vt_likely(s)) {
-		p->index = index;
-		fill(s, p, 0);
+		fill(s, p, c->kind, 0);
 		vt_slot_begin(s, index);
 	}
 	long ret = make(c);
 	uint64_t end = vt_tick();
+	if (vt_unlikely(is_new_process()))
+		return enter_in_child(p, c->kind, ret);
 	if (vt_unlikely(!s))
 		return ret;
 	if (vt_unlikely(!vt_slot_finish(s, index))) {
-		commit(p, VT_EV_LATE, ret, index, end);
+		commit(p, c->kind, VT_EV_LATE, ret, index, end);
 		return ret;
 	}
 	s->ret = ret;
@@ -351,11 +322,13 @@ static long taking(struct vt_pending *p, const struct call *c)
 	uint64_t seen = head();
 	long ret = make(c);
 	uint64_t end = vt_tick();
+	if (vt_unlikely(is_new_process()))
+		return enter_in_child(p, c->kind, ret);
 	if (vt_unlikely(vt_is_error(ret)))
 		keep_spare(p);
 	else if (p->file && p->kind == VT_MMAP && (p->a[2] & PROT_EXEC))
 		vt_walk_forget((uint64_t)ret, p->a[1]);
-	commit(p, 0, ret, seen, end);
+	commit(p, c->kind, 0, ret, seen, end);
 	return ret;
 }
 
@@ -461,8 +434,8 @@ static inline __attribute__((always_inline)) long record(const struct call *call
 		return make(&c);
 	}
 	vt_drain_for_room();
-	if (vt_unlikely(p->frame) && vt_abandoned(p->frame))
-		abandon(p);
+	if (vt_unlikely(p->frame) && vt_abandoned(p->frame, __builtin_frame_address(0)))
+		leave(p);
 	c.stack = vt_stack_id();
 
 	c.flags |= t->flags;

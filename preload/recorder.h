@@ -227,12 +227,14 @@ long vt_call_told(uint8_t kind, uint8_t flags, long nr, const long *a, const uin
 void vt_call_abandon(void);
 void vt_call_left(struct vt_pending *p);
 void vt_call_bury(void);
-void vt_call_enter_those_away(void);
+long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
+long vt_inner(long nr, long a, long b, long c, long d, long e, long f, uint64_t site_end);
+
+/* pending.c - what other threads' calls are about. Under the lock. */
 bool vt_call_may_own(uint64_t index);
 const struct vt_pending *vt_call_under_way(const struct vt_pending *after, uint64_t before,
 					   struct vt_event *e);
-long vt_known_call(uint8_t flags, long nr, long a, long b, long c, long d, long e, long f);
-long vt_inner(long nr, long a, long b, long c, long d, long e, long f, uint64_t site_end);
+void vt_call_enter_those_away(void);
 
 /* loaded.c - which module holds an address, without the loader's lock. */
 struct dl_phdr_info;
@@ -259,7 +261,7 @@ uint32_t vt_name_of_area(const char *path);
 void vt_name_define(uint32_t id);
 
 /* stack.c */
-bool vt_abandoned(const void *frame);
+bool vt_abandoned(const void *frame, const void *here);
 void vt_stack_init(void);
 void vt_stack_home(void *thread);
 uint32_t vt_stack_id(void);

@@ -23,7 +23,8 @@ static bool take_over(struct vt_slot *s, uint64_t index)
 }
 
 /*
- * Take the next place in the order, leaving reserve slots for others. NULL: the ring is full.
+ * Take the next place in the order, leaving reserve slots for others. NULL: the ring is full. The
+ * index is told before the slot is ours: who finds it can tell whose the slot is.
  */
 struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
 {
@@ -33,14 +34,15 @@ struct vt_slot *vt_slot_claim(uint32_t reserve, uint64_t *index)
 			uint64_t sealed = atomic_load_explicit(&vt.sealed, memory_order_acquire);
 			uint64_t usable = atomic_load_explicit(&vt.usable, memory_order_relaxed);
 			if (vt_unlikely(head - sealed + reserve > vt.ring_mask ||
-					head + reserve >= usable))
+					head + reserve >= usable)) {
+				*index = 0;
 				return NULL;
+			}
 		} while (!atomic_compare_exchange_weak(&vt.live->ring_head, &head, head + 1));
+		*index = head;
 		struct vt_slot *s = &vt.ring[head & vt.ring_mask];
-		if (vt_likely(take_over(s, head))) {
-			*index = head;
+		if (vt_likely(take_over(s, head)))
 			return s;
-		}
 	}
 }
 

@@ -30,19 +30,23 @@ static struct {
 } table;
 
 /*
- * Whether a frame of this thread is gone, because a handler that interrupted it left by siglongjmp.
- * On the normal stack a frame below ours is gone, and so is one on the alternate stack; from the
- * alternate stack nothing is concluded of frames elsewhere.
+ * Whether a frame of this thread is gone, because a handler that interrupted it left by siglongjmp;
+ * here is the frame of a call that is made now. On the normal stack a frame at ours or below it is
+ * gone, and so is one on the alternate stack; from the alternate stack, or from any other while the
+ * frame is on the thread's own, nothing is concluded.
  */
-bool vt_abandoned(const void *frame)
+bool vt_abandoned(const void *frame, const void *here)
 {
 	stack_t alt = { 0 };
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0), there = (uintptr_t)frame;
+	const struct vt_range *home = &vt_me()->home;
+	uintptr_t there = (uintptr_t)frame, now = (uintptr_t)here;
 	vt_sys2(SYS_sigaltstack, 0, &alt);
 	bool in_alt = there - (uintptr_t)alt.ss_sp < alt.ss_size;
 	if (alt.ss_flags & SS_ONSTACK)
-		return in_alt && there < here;
-	return there < here || (in_alt && !(alt.ss_flags & SS_DISABLE));
+		return in_alt && there <= now;
+	if (there - home->lo < home->hi - home->lo && now - home->lo >= home->hi - home->lo)
+		return false;
+	return there <= now || (in_alt && !(alt.ss_flags & SS_DISABLE));
 }
 
 /*

@@ -190,6 +190,10 @@ void vt_task_child(void)
 	if (atomic_load(&forking) && !atomic_load(vt.fork_guard)) {
 		atomic_store(&forking, 0);
 		vt_lock_let_go();
+		/* in a handler: what it has interrupted has its slot in a region that is not here
+		 */
+		if (vt_self.pending && vt_self.pending->frame)
+			vt_after_fork();
 	}
 	/* a thread that overflows its stack before its first call is to have another by then */
 	if (vt.options.faults == VT_FAULTS_OVERFLOW && atomic_load(&vt.on) &&

@@ -4,6 +4,7 @@ The program counts its calls itself.
 
 SPDX-License-Identifier: MIT
 """
+import json
 import os
 
 from harness import TraceTest, main, program
@@ -19,6 +20,7 @@ class Signals(TraceTest):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         trace = self.only_trace("signals")
         self.assert_verified(trace)
+        self.assertEqual(json.loads(trace.text("report", "--format=json"))["lost"], 0)
         calls = [e for e in trace.events()
                  if e["call"] in ("mmap", "mprotect", "munmap") and not e["own"]]
         trace.path.unlink()

@@ -294,7 +294,7 @@ static void kill_children(long n)
 	}
 }
 
-static volatile sig_atomic_t handled;
+static volatile sig_atomic_t handled, returned;
 
 static void fork_in_handler(int sig)
 {
@@ -302,8 +302,11 @@ static void fork_in_handler(int sig)
 	if (handled >= 20)
 		return;
 	handled++;
-	pid_t pid = unseen_fork();
+	pid_t pid = handled % 3 ? unseen_fork() : (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
+		returned = handled % 2;
+		if (returned)
+			return;
 		map_pages(21);
 		_exit(0);
 	}
@@ -312,15 +315,19 @@ static void fork_in_handler(int sig)
 		_exit(98);
 }
 
-/* The child comes back into the wrapper that was interrupted, if its handler returns. */
+/* Every other child comes back into the wrapper that was interrupted. */
 static void fork_from_handler(void)
 {
 	struct sigaction action = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART };
 	struct itimerval every = { { 0, 3000 }, { 0, 3000 } };
 
 	CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &every, NULL));
-	while (handled < 20)
+	while (handled < 20 && !returned)
 		CHECK(!munmap(map_anywhere(13 * PAGE), 13 * PAGE));
+	if (returned) {
+		map_pages(21);
+		_exit(0);
+	}
 	CHECK(!setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL));
 }
 
