@@ -59,7 +59,8 @@ void *vt_roomy_place(unsigned strides)
  * Anonymous memory, at the given place if that is free, that the kernel never joins with mappings
  * of the program: without MADV_DONTDUMP their next mapping would often become one area with ours,
  * and every later change a split (250 ns a call on the benchmark's loop). Core dumps stay as small
- * as they were, too. Returns the address or -errno.
+ * as they were, too. A huge page would be more memory than all that is touched here. Returns the
+ * address or -errno.
  */
 static long memory_at(void *place, size_t len)
 {
@@ -67,8 +68,11 @@ static long memory_at(void *place, size_t len)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (vt_is_error(p))
 		return p;
-	if (!vt.last_window) /* a filter may forbid it */
+	/* a filter may forbid it */
+	if (!vt.last_window) {
 		vt_own_madvise((void *)p, len, MADV_DONTDUMP);
+		vt_own_madvise((void *)p, len, MADV_NOHUGEPAGE);
+	}
 	if (!atomic_load(&vt.on) && vt.n_own < VT_MAX_OWN)
 		vt.own[vt.n_own++] = (struct vt_range){ (uint64_t)p, (uint64_t)p + len };
 	return p;

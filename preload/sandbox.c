@@ -69,6 +69,7 @@ static const struct sample spared[] = {
 	{ "mremap", SYS_mremap, { 1 << 20, 1 << 17, 1 << 18, 0 } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_POPULATE_WRITE } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTDUMP } },
+	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_NOHUGEPAGE } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_DONTFORK } },
 	{ "madvise", SYS_madvise, { 1 << 20, 1 << 15, MADV_RANDOM } },
 	{ 0 },

@@ -226,6 +226,22 @@ ROWS = [
      e2e("faults", "Overflow")),
     ("altstack-childs", "A forked child's one thread keeps its parent's before another can be made.",
      "preload/process.c", "	vt_altstack_give();", "", e2e("faults", "Overflow")),
+    ("window-moves", "What grows, grows where it stands: the window.",
+     "preload/store.c", "	if (vt.window_off + size < end || vt_is_error(vt_own_call(VT_MREMAP, SYS_mremap, a)))",
+     "	(void)a;\n	if (size)", e2e("limits", "Brim.test_areas_exhausted")),
+    ("arena-moves", "What grows, grows where it stands: the arena.",
+     "preload/arena.c", "	if (vt.last_window || vt_is_error(vt_own_call(VT_MREMAP, SYS_mremap, a)))",
+     "	(void)a;\n	if (size)", e2e("limits", "Brim.test_areas_exhausted")),
+    ("nothing-kept", "The last of the memory is kept for threads and for exec.",
+     "preload/arena.c", "	if (vt_arena_reserve(bytes + KEPT))", "	if (vt_arena_reserve(bytes + 15))",
+     e2e("limits", "Brim.test_no_byte_of_data_left")),
+    ("file-untold", "A file that cannot be remembered is told all the same.",
+     "preload/files.c", ".id = ++vt.n_files };", ".id = 0 };",
+     e2e("limits", "Brim.test_no_byte_of_data_left")),
+    ("refused-frame", "What a refused frame would have held stands in the live region.",
+     "preload/drain.c", "cuts, n_cuts)) {\n		vt_end_for_lack_of_room();\n		return;\n",
+     "cuts, n_cuts)) {\n		vt_end_for_lack_of_room();\n",
+     e2e("harmless", "Harmless.test_file_size_limit_that_ends_the_trace")),
 ]
 
 

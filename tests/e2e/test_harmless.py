@@ -36,6 +36,10 @@ def unpacked(data):
     return bytes(whole)
 
 
+# What `threads 2 20000` calls: each thread as often, three calls a time.
+CALLS = 2 * 20000 * 3
+
+
 class Harmless(TraceTest):
     def assert_untouched(self, argv, output, **kwargs):
         plain = run(argv, **kwargs)
@@ -91,6 +95,7 @@ class Harmless(TraceTest):
         trace = Trace(path)
         report = json.loads(trace.text("report", "--format=json"))
         self.assertNotEqual(report["closed"], report["lost"] > 0)
+        self.assertGreaterEqual(report["events"] + report["lost"], CALLS)
         self.assert_verified(trace, least_snapshots=1)
         self.assertLessEqual(trace.command("reuse").returncode, 1)
         return True
