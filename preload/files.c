@@ -18,19 +18,31 @@
 #define HUGETLBFS_MAGIC 0x958458f6
 #define NO_DEV          (~0ull)
 
+#define BUILD_ID 64 /* bytes kept of one, at most */
+
+/*
+ * A program may map shared memory for ever, and each mapping is an object of its own: what only
+ * others need, a place among those that are known by device and inode and a build-id, stands apart.
+ */
 struct vt_file_entry {
-	UT_hash_handle hh;
 	struct {
 		uint64_t dev, ino;
 	} key;
-	char *path;
+	const char *path;
+	const uint8_t *build_id; /* of code: what could be read of it */
+	struct vt_known_file *known;
 	uint32_t id, generation;
-	uint8_t kind;
 	uint32_t alias; /* the object that a found one turned out to be */
-	bool found;     /* in the kernel's list, before any call named it */
-	bool module;    /* known as code: build_id is what could be read of it */
+	uint8_t kind;
+	bool found;  /* in the kernel's list, before any call named it */
+	bool module; /* known as code */
 	uint8_t build_id_len;
-	uint8_t build_id[64];
+};
+
+/* A file that can be found by device and inode. */
+struct vt_known_file {
+	UT_hash_handle hh;
+	struct vt_file_entry *entry;
 };
 
 static struct {
@@ -70,15 +82,24 @@ static void write_file(struct vt_file_entry *e)
 /* A file turns out to be code: keep and write its build-id, empty when it has none. */
 static void set_module(struct vt_file_entry *e, const uint8_t *id, size_t n)
 {
-	e->build_id_len = (uint8_t)(n < sizeof(e->build_id) ? n : sizeof(e->build_id));
-	if (n)
-		memcpy(e->build_id, id, e->build_id_len);
+	e->build_id = id;
+	e->build_id_len = (uint8_t)(n < BUILD_ID ? n : BUILD_ID);
 	e->module = true;
 	write_module(e);
+	uint8_t *copy = vt_arena_alloc(e->build_id_len);
+	if (copy && e->build_id_len)
+		memcpy(copy, id, e->build_id_len);
+	else
+		e->build_id_len = 0;
+	e->build_id = copy;
 }
 
-static char *keep(const char *s)
+#define ZERO_PATH "/dev/zero (deleted)"
+
+static const char *keep(const char *s)
 {
+	if (!strcmp(s, ZERO_PATH))
+		return ZERO_PATH;
 	size_t n = strnlen(s, 4096);
 	char *copy = vt_arena_alloc(n + 1);
 	if (copy)
@@ -93,12 +114,22 @@ static char *keep(const char *s)
 static struct vt_file_entry *tell(uint8_t kind, uint64_t dev, uint64_t ino, const char *path)
 {
 	static struct vt_file_entry e;
-	e = (struct vt_file_entry){ .kind = kind, .path = (char *)path, .id = ++vt.n_files };
+	e = (struct vt_file_entry){ .kind = kind, .path = path, .id = ++vt.n_files };
 	e.key.dev = dev;
 	e.key.ino = ino;
 	vt.model.broken = true;
 	write_file(&e);
 	return &e;
+}
+
+/* Let a file be found by its device and inode. */
+static bool make_known(struct vt_file_entry *e)
+{
+	if (!e->known && !(e->known = vt_arena_alloc(sizeof(*e->known))))
+		return false;
+	e->known->entry = e;
+	HASH_ADD_KEYPTR(hh, vt.files, &e->key, sizeof(e->key), e->known);
+	return e->known->hh.tbl;
 }
 
 /* Remember it, if there is memory for that. */
@@ -116,11 +147,8 @@ static struct vt_file_entry *put(uint8_t kind, uint64_t dev, uint64_t ino, const
 	e->key.dev = dev;
 	e->key.ino = ino;
 	e->id = vt.n_files + 1;
-	if (keyed) {
-		HASH_ADD(hh, vt.files, key, sizeof(e->key), e);
-		if (!e->hh.tbl)
-			return NULL;
-	}
+	if (keyed && !make_known(e))
+		return NULL;
 	f.by_id[++vt.n_files] = e;
 	return e;
 }
@@ -139,12 +167,12 @@ static struct vt_file_entry *add(uint8_t kind, uint64_t dev, uint64_t ino, const
 
 static struct vt_file_entry *find(uint64_t dev, uint64_t ino)
 {
-	struct vt_file_entry *e = NULL;
+	struct vt_known_file *known = NULL;
 	struct {
 		uint64_t dev, ino;
 	} key = { dev, ino };
-	HASH_FIND(hh, vt.files, &key, sizeof(key), e);
-	return e;
+	HASH_FIND(hh, vt.files, &key, sizeof(key), known);
+	return known ? known->entry : NULL;
 }
 
 /* Write the definition of a file that an earlier generation's trace already had. */
@@ -164,7 +192,7 @@ struct meeting {
 	uint8_t kind;
 	bool code;
 	uint8_t build_id_len;
-	uint8_t build_id[64];
+	uint8_t build_id[BUILD_ID];
 };
 
 static void meet_new(void *arg)
@@ -298,7 +326,7 @@ uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags)
 		return 0;
 	uint8_t kind = kind_of(fd, &st, flags);
 	if (kind == VT_FILE_SHM_ANON)
-		return vt_file_new(kind, 0, "/dev/zero (deleted)");
+		return vt_file_new(kind, 0, ZERO_PATH);
 	bool code = (prot & PROT_EXEC) && S_ISREG(st.st_mode);
 	uint64_t dev = makedev_kernel(st.st_dev);
 	uint64_t hash = vt_mix(vt_mix(vt_mix(code, dev), st.st_ino), vt.generation);
@@ -354,7 +382,7 @@ static uint8_t kind_of_path(const char *path)
 {
 	if (!strncmp(path, "/SYSV", 5))
 		return VT_FILE_SYSV;
-	if (!strcmp(path, "/dev/zero (deleted)"))
+	if (!strcmp(path, ZERO_PATH))
 		return VT_FILE_SHM_ANON;
 	if (!strcmp(path, "/dev/zero"))
 		return VT_FILE_ZERO;
@@ -389,9 +417,10 @@ uint32_t vt_file_of_area(uint64_t dev, uint64_t ino, const char *path, uint32_t 
 		return x->id;
 	}
 	if (x && !e && x->key.ino == ino && !strcmp(x->path, path)) {
-		HASH_DEL(vt.files, x);
+		if (x->known && x->known->hh.tbl)
+			HASH_DEL(vt.files, x->known);
 		x->key.dev = dev;
-		HASH_ADD(hh, vt.files, key, sizeof(x->key), x);
+		make_known(x);
 		write_file(x);
 		return x->id;
 	}
@@ -409,13 +438,13 @@ void vt_file_bind(uint32_t id, uint64_t dev, uint64_t ino)
 	if (!x || x->key.dev != NO_DEV)
 		return;
 	if (e) {
-		HASH_DEL(vt.files, e);
+		HASH_DEL(vt.files, e->known);
 		e->key.dev = NO_DEV;
 		e->alias = id;
 	}
 	x->key.dev = dev;
 	x->key.ino = ino;
-	HASH_ADD(hh, vt.files, key, sizeof(x->key), x);
+	make_known(x);
 	write_file(x);
 }
 

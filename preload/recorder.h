@@ -79,7 +79,7 @@ struct vt_options {
 
 struct vt_arena;
 struct vt_stack_entry;
-struct vt_file_entry;
+struct vt_known_file;
 struct vt_borrower;
 
 /* One slot of a lock-free cache from a 64-bit hash to an id: key is hash ^ id, so it checks itself.
@@ -156,7 +156,7 @@ struct vt_recorder {
 	struct vt_borrower *_Atomic borrowers; /* tasks that share memory and thread pointer */
 	struct vt_stack_entry *stacks;         /* uthash */
 	uint32_t n_stacks;
-	struct vt_file_entry *files; /* uthash by id and by identity */
+	struct vt_known_file *files; /* uthash */
 	uint32_t n_files;
 	struct vt_arena *arena;
 	uint8_t *helper_stack;
