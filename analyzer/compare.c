@@ -442,7 +442,31 @@ static void tell_boundaries(struct vt_replay *r, const struct vt_snapshot *s,
 	}
 }
 
-static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux)
+/*
+ * Where calls overlapped in time, a move may have brought areas that the calls' places do not tell;
+ * their bytes may be like those that the model has there. The kernel's areas count: what the
+ * recorder enters as an unseen area when nothing is under way.
+ */
+static uint64_t take_areas_in_doubt(struct vt_replay *r, const struct vt_vma *areas, size_t n,
+				    const struct vt_flux *flux, const struct vt_flux *doubt)
+{
+	uint64_t taken = 0;
+
+	for (size_t i = 0; i < n && doubt->n; i++) {
+		const struct vt_vma *v = &areas[i];
+		const struct vt_extent *x = vt_model_find(&r->model, v->start);
+		if (!x || x->start >= v->start || is_in(flux, v->start) || !is_in(doubt, v->start))
+			continue;
+		struct vt_event e = { .kind = VT_UNSEEN_AREA,
+				      .a = { v->start, v->end - v->start } };
+		struct vt_effect effect;
+		taken += vt_model_apply(&r->model, &e, &effect) == 0;
+	}
+	return taken;
+}
+
+static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux *flux,
+		   const struct vt_flux *doubt)
 {
 	struct vt_vma *areas = vt_calloc(s->n_vmas, sizeof(*areas));
 	uint64_t settled = 0;
@@ -462,6 +486,7 @@ static void settle(struct vt_replay *r, const struct vt_snapshot *s, struct vt_f
 	tidy(flux);
 	if (!flux->n && r->started)
 		vt_totals_compare_areas(r, s, n);
+	r->verdict.undetermined += take_areas_in_doubt(r, areas, n, flux, doubt);
 	if (r->mismatch) {
 		tell_boundaries(r, s, areas, n, flux);
 		tell_cuts(r, s, areas, n, flux);
@@ -490,20 +515,27 @@ int vt_compare(struct vt_replay *r, const struct vt_snapshot *s, struct vt_flux 
 	};
 	compare_bytes(&w, &repairs);
 	keep_doubts(r->doubt, flux);
+	struct vt_flux order = { 0 };
+	for (uint32_t i = 0; i < r->order->n_doubtful; i++)
+		append(&order, r->order->doubtful[i].lo, r->order->doubtful[i].hi);
+	tidy(&order);
 	vt_order_settled(r->order, flux->v, flux->n);
 	for (size_t i = 0; !rc && i < repairs.n; i++) {
 		rc = heal(r, s, &repairs.v[i]);
 		add_range(flux, repairs.v[i].start, repairs.v[i].end - repairs.v[i].start);
 	}
 	free(repairs.v);
-	if (rc)
+	if (rc) {
+		free(order.v);
 		return rc;
+	}
 	r->verdict.snapshots++;
 	r->locks_known &= !repairs.n;
 	if (!flux->calls && !r->doubt->n) {
 		vt_totals_expect(r, s);
 		r->due.fills_model = first;
 	}
-	settle(r, s, flux);
+	settle(r, s, flux, &order);
+	free(order.v);
 	return 0;
 }

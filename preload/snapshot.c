@@ -392,13 +392,24 @@ static bool is_last(void)
 	return snap.reason == VT_SNAPSHOT_EXIT || snap.reason == VT_SNAPSHOT_EXEC;
 }
 
+/*
+ * Whether calls that overlapped in time may have made an area what it is. This snapshot settles
+ * that doubt, so it must not wait for the next one; no call under way is at its edges.
+ */
+static bool is_area_in_doubt(const struct diff *d)
+{
+	struct vt_range around = { d->lo - VT_PAGE_SIZE, d->hi + VT_PAGE_SIZE };
+	return vt_order_doubtful(&vt.order, d->lo, d->hi) && !vt_flux_anywhere() &&
+	       !vt_flux_touches(around);
+}
+
 /* One difference: what of it no call explains becomes events. False when that is not all of it. */
 static bool judge_one(const struct diff *d, bool away)
 {
 	uint64_t judged = 0;
 	if (d->area) {
 		/* a call anywhere can have moved an area's end; the next snapshot shows it again */
-		if (vt_flux_idle(snap.ring_lo, snap.end_tick))
+		if (vt_flux_idle(snap.ring_lo, snap.end_tick) || is_area_in_doubt(d))
 			emit(d, d->lo, d->hi, false);
 		return true;
 	}
