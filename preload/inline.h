@@ -74,6 +74,7 @@ void vt_stub_forget(uint64_t lo, uint64_t hi);
 void vt_known_key(char key[VT_CODE_KEY], const uint8_t *notes, size_t n, size_t align,
 		  const Elf64_Phdr *text);
 void vt_known_load(const char *path);
+bool vt_known_is_whole(const char *path, const Elf64_Phdr *text, const uint8_t *at);
 bool vt_known_find(const char *key, struct vt_code_sites *found);
 void vt_known_add(const char *key, const struct vt_code_sites *found);
 

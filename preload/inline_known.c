@@ -6,9 +6,10 @@
  *
  *	BUILD-ID PLACE SIZE RULES [OFFSET ...]
  *
- * in hexadecimal, but for the version of the rules by which sites are told. A line is written by
- *one system call at the file's end, so processes do not meet. An offset is only where to look: the
- *code there is judged again each time. Whatever goes wrong, the text is searched.
+ * in hexadecimal, but for the version of the rules by which sites are told (inner.c's, of libc and
+ * the loader, have a word more). A line is written by one system call at the file's end, so
+ * processes do not meet. An offset is only where to look: the code there is judged again each time.
+ * Whatever goes wrong, the text is searched.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -62,6 +63,28 @@ void vt_known_key(char key[VT_CODE_KEY], const uint8_t *notes, size_t n, size_t 
 		}
 		at = (desc + h.n_descsz + align - 1) & ~(align - 1);
 	}
+}
+
+/*
+ * Whether the text at an address is what its file holds, and nobody has changed it before us: only
+ * then others may be told what was found in it.
+ */
+bool vt_known_is_whole(const char *path, const Elf64_Phdr *text, const uint8_t *at)
+{
+	static uint8_t piece[16u << 10];
+	long fd = vt_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	uint64_t done = 0;
+	while (fd >= 0 && done < text->p_filesz) {
+		size_t want =
+		    text->p_filesz - done < sizeof(piece) ? text->p_filesz - done : sizeof(piece);
+		long n = vt_sys4(SYS_pread64, fd, piece, want, text->p_offset + done);
+		if (n <= 0 || memcmp(piece, at + done, (size_t)n))
+			break;
+		done += (uint64_t)n;
+	}
+	if (fd >= 0)
+		vt_sys1(SYS_close, fd);
+	return done == text->p_filesz;
 }
 
 /* The file, as far as it is one that only we write; -1 when it is not to be had. */

@@ -13,7 +13,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "recorder.h"
+#include "hash.h"
+#include "inline.h"
 #include <fcntl.h>
 #include <link.h>
 #include <linux/seccomp.h>
@@ -116,7 +117,6 @@ bool vt_is_memory_call(uint32_t nr)
 
 #if defined(__x86_64__)
 
-#include <emmintrin.h>
 #include <vmtrail/runtime.h>
 
 /* The loader's: it maps code that is to be looked at before it runs, and gives it up. */
@@ -368,51 +368,74 @@ static uint64_t function_of(const struct library *l, const int32_t *table, size_
 }
 
 /*
- * The next syscall instruction in [at, end), or end. By 64 bytes at a time, which is as fast as
- * memory: byte by byte, a megabyte of libc took a third of the time that recording adds to a
- * process's start.
+ * What the library's sites are remembered by; empty: they are not. Also by which calls are ours.
  */
-const uint8_t *vt_next_syscall(const uint8_t *at, const uint8_t *end)
+static void remember_by(char key[VT_CODE_KEY], const struct dl_phdr_info *info,
+			const ElfW(Phdr) * text)
 {
-	const __m128i first = _mm_set1_epi8(0x0f), second = _mm_set1_epi8(0x05);
-	for (; end - at > 64; at += 64) {
-		__m128i any = _mm_setzero_si128();
-		for (int i = 0; i < 64; i += 16) {
-			__m128i a = _mm_loadu_si128((const void *)(at + i));
-			__m128i b = _mm_loadu_si128((const void *)(at + i + 1));
-			any = _mm_or_si128(any, _mm_and_si128(_mm_cmpeq_epi8(a, first),
-							      _mm_cmpeq_epi8(b, second)));
-		}
-		if (_mm_movemask_epi8(any))
-			break;
+	uint64_t ours = 0;
+	*key = '\0';
+	for (int i = 0; text && i < info->dlpi_phnum && !*key; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		if (ph->p_type == PT_NOTE)
+			vt_known_key(key, (const void *)(info->dlpi_addr + ph->p_vaddr),
+				     ph->p_filesz, ph->p_align, text);
 	}
-	for (; end - at > 16; at += 16) {
-		__m128i a = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)at), first);
-		__m128i b = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(at + 1)), second);
-		int found = _mm_movemask_epi8(_mm_and_si128(a, b));
-		if (found)
-			return at + __builtin_ctz((unsigned)found);
+	for (size_t i = 0; i < sizeof(vt_known); i++)
+		ours = vt_mix(ours, vt_known[i]);
+	size_t n = strlen(key);
+	struct vt_text t = { key + n, key + VT_CODE_KEY - 1 };
+	if (n) {
+		vt_text_str(&t, " i");
+		vt_text_hex(&t, ours >> 40);
+		*t.p = '\0';
 	}
-	for (; end - at > 1; at++)
-		if (at[0] == 0x0f && at[1] == 0x05)
-			return at;
-	return end;
 }
 
-static void scan(struct library *l)
+/* Look at the system call instruction at call; true: it is a site. */
+static bool look_at(struct library *l, const int32_t *table, size_t n, const uint8_t *call)
 {
+	const uint8_t *site = call - (SITE_LEN - 2), *fn;
+	uint64_t len = *site == 0xb8 ? function_of(l, table, n, site, &fn) : 0;
+	uint32_t before = l->found;
+	if (len)
+		consider(l, fn, len, (uint64_t)(site - fn));
+	return l->found != before;
+}
+
+/*
+ * Redirect a library's sites: at the places that an earlier process found, where the code is judged
+ * again, or wherever its text has them.
+ */
+static void scan(struct library *l, const struct dl_phdr_info *info, const ElfW(Phdr) * text)
+{
+	static struct vt_code_sites sites;
+	char key[VT_CODE_KEY];
 	size_t n;
 	const int32_t *table = l->eh_frame_hdr ? fde_table(l->eh_frame_hdr, &n) : NULL;
-	if (!table) {
+	if (!table || !text) {
 		vt_note(l->name, "left alone: no table of its functions");
 		return;
 	}
-	const uint8_t *at = (const uint8_t *)l->text_lo, *end = (const uint8_t *)l->text_hi;
-	for (at += SITE_LEN - 2; (at = vt_next_syscall(at, end)) < end; at += 2) {
-		const uint8_t *site = at - (SITE_LEN - 2), *fn;
-		uint64_t len = *site == 0xb8 ? function_of(l, table, n, site, &fn) : 0;
-		if (len)
-			consider(l, fn, len, (uint64_t)(site - fn));
+	const uint8_t *lo = (const uint8_t *)l->text_lo, *end = (const uint8_t *)l->text_hi;
+	remember_by(key, info, text);
+	sites.n = 0;
+	if (*key && vt_known_find(key, &sites)) {
+		for (unsigned i = 0; i < sites.n; i++) {
+			const uint8_t *at = lo + sites.call[i];
+			if (sites.call[i] >= SITE_LEN - 2 && at < end - 1 && at[0] == 0x0f &&
+			    at[1] == 0x05)
+				look_at(l, table, n, at);
+		}
+	} else {
+		bool all = *key && vt_known_is_whole(info->dlpi_name, text, lo);
+		sites.n = 0;
+		for (const uint8_t *at = lo + SITE_LEN - 2; (at = vt_next_syscall(at, end)) < end;
+		     at += 2)
+			if (look_at(l, table, n, at) && (all &= sites.n < VT_MOST_CALLS))
+				sites.call[sites.n++] = (uint32_t)(at - lo);
+		if (all)
+			vt_known_add(key, &sites);
 	}
 	if (!l->found)
 		vt_note(l->name, "no system call site of the known form");
@@ -442,6 +465,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 	(void)arg;
 	struct library l = { .base = info->dlpi_addr };
 	const char *name = "";
+	const ElfW(Phdr) *text = NULL;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 		uint64_t at = info->dlpi_addr + ph->p_vaddr;
@@ -450,6 +474,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 		if (ph->p_type == PT_GNU_EH_FRAME)
 			l.eh_frame_hdr = (const uint8_t *)at;
 		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X)) {
+			text = ph;
 			l.text_lo = at;
 			l.text_hi = at + ph->p_memsz;
 		}
@@ -458,26 +483,31 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 	if (!strncmp(name, LOADER, strlen(LOADER)))
 		vt.loader = (struct vt_range){ l.text_lo, l.text_hi };
 	if (vt_is_runtime(name))
-		scan(&l);
+		scan(&l, info, text);
 	return 0;
 }
 
-/* Redirect what can be redirected. */
-void vt_inner_install(void)
+/*
+ * Redirect what can be redirected. cache: the file that holds what earlier processes found; empty:
+ * there is none.
+ */
+void vt_inner_install(const char *cache)
 {
 	mem_fd = (int)vt_sys4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 	if (mem_fd < 0) {
 		vt_note("capture", "symbols only: the libraries' text cannot be written");
 		return;
 	}
+	vt_known_load(cache);
 	dl_iterate_phdr(visit, NULL);
 	vt_sys1(SYS_close, mem_fd);
 }
 
 #else
 
-void vt_inner_install(void)
+void vt_inner_install(const char *cache)
 {
+	(void)cache;
 	vt_note("capture", "symbols only: inner calls are redirected on x86-64");
 }
 

@@ -222,8 +222,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	vt_thread_seen(&vt_self);
 	vt_stack_init();
 	if (vt.options.inner) {
-		vt_inner_install();
-		vt_inline_install(vt.options.inline_bytes, vt.options.cache);
+		vt_inner_install(vt.options.cache);
+		vt_inline_install(vt.options.inline_bytes);
 	}
 	bool handing = vt.sees_exec && !vt.misses_exec && vt_env_keep(envp);
 	on_exit(on_exit_last, NULL);

@@ -393,14 +393,14 @@ static inline struct vt_thread *vt_me(void)
 void vt_before_sandbox(bool strict, const void *filter);
 
 /* inner.c */
-void vt_inner_install(void);
+void vt_inner_install(const char *cache);
 bool vt_is_memory_call(uint32_t nr);
 const uint8_t *vt_next_syscall(const uint8_t *at, const uint8_t *end);
 void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t nr,
 		  const char *what);
 
 /* inline.c */
-void vt_inline_install(uint64_t bytes, const char *cache);
+void vt_inline_install(uint64_t bytes);
 void vt_inline_mapped(uint64_t at, uint64_t len, int fd, uint64_t offset);
 void vt_inline_unmapped(uint64_t at, uint64_t len);
 

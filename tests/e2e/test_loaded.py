@@ -142,6 +142,29 @@ class Loaded(TraceTest):
         cache.write_text(" ".join(line.split()[:4] + shifted) + "\n")
         self.assertEqual(self.calls_at_exit(cache), 0)
 
+    def sites_of_libc(self, cache):
+        for old in self.traces():
+            old.path.unlink()
+        done = run([VMTRAIL, "record", f"--cache={cache}", "-o", self.traces_dir, "--", "true"])
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        return re.findall(r"(?:libc|ld-linux)\S*\+0x.*", self.only_trace("true").text("report", "--capture"))
+
+    def test_libc_is_searched_once(self):
+        cache = self.dir / "code"
+        sites = self.sites_of_libc("no")
+        self.assertGreater(len(sites), 20)
+        self.assertEqual(self.sites_of_libc(cache), sites)
+        found = cache.read_text()
+        lines = re.findall(r"(?m)^\w+ \w+ \w+ v\d+ i\w+ .*$", found)
+        self.assertEqual(len(lines), 2)
+        self.assertEqual(self.sites_of_libc(cache), sites)
+        self.assertEqual(cache.read_text(), found)
+        # Where there is no site none is made, and for other calls than ours it is not believed.
+        cache.write_text("\n".join(re.sub(r" \w+$", " 1 7 7fffffff", line) for line in lines) + "\n")
+        self.assertEqual(len(self.sites_of_libc(cache)), len(sites) - 2)
+        cache.write_text("\n".join(re.sub(r" i\w+ .*", " i0", line) for line in lines) + "\n")
+        self.assertEqual(self.sites_of_libc(cache), sites)
+
     def test_what_searches_found_is_kept_where_caches_are(self):
         home = self.dir / "home"
         home.mkdir()
