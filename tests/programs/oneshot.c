@@ -415,5 +415,6 @@ int main(int argc, char **argv)
 		action_now(SIGSEGV);
 		action_now(SIGBUS);
 	}
+	say("address %#lx\n", 24ul); /* so that the same is left in all registers */
 	touch();
 }
