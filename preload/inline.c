@@ -115,8 +115,10 @@ static void look(const uint8_t *from, const uint8_t *end, const uint8_t *lo, uin
 			job.found.call[job.found.n++] = (uint32_t)(offset + (uint64_t)(p - lo));
 }
 
-/* Search the text in its file; false: it cannot be read, or is not what is mapped. */
-static bool look_in_file(int fd, uint64_t file_offset)
+enum looked { SEARCHED, OTHER_FILE, UNREADABLE };
+
+/* Search the text in its file, if that is what is mapped. */
+static enum looked look_in_file(int fd, uint64_t file_offset)
 {
 	const struct vt_code *m = &job.code;
 	uint64_t size = (uint64_t)(m->text_end - m->text), at = 0;
@@ -125,14 +127,28 @@ static bool look_in_file(int fd, uint64_t file_offset)
 	while (at < size) {
 		size_t piece = size - at < WINDOW ? size - at : WINDOW;
 		long n = vt_sys4(SYS_pread64, fd, fresh, piece, file_offset + at);
-		if (n <= 0 || (!at && (n < SAME || memcmp(fresh, m->text, SAME))))
-			return false;
+		if (n <= 0)
+			return UNREADABLE;
+		if (!at && memcmp(fresh, m->text, n < SAME ? (size_t)n : SAME))
+			return OTHER_FILE;
 		look(fresh - (kept > 0), fresh + n, fresh - kept, at - kept);
 		at += (uint64_t)n;
 		kept = kept + (size_t)n < KEEP ? kept + (size_t)n : KEEP;
 		memmove(fresh - kept, fresh + n - kept, kept);
 	}
-	return true;
+	return SEARCHED;
+}
+
+/* Search the text; false: that cannot be done without touching what may not be there. */
+static bool look_everywhere(int fd, uint64_t file_offset)
+{
+	const struct vt_code *m = &job.code;
+	enum looked looked = fd < 0 ? OTHER_FILE : look_in_file(fd, file_offset);
+	if (looked == OTHER_FILE) {
+		job.found.n = 0;
+		look(m->text, m->text_end, m->text, 0);
+	}
+	return looked != UNREADABLE;
 }
 
 /* Where the sites are, and what stands against changing them. Nothing is believed but the code. */
@@ -216,9 +232,9 @@ static void search(int fd, uint64_t file_offset, void (*run)(void (*)(void *), v
 	}
 	if (!*job.key || !vt_known_find(job.key, &job.found)) {
 		job.found.n = 0;
-		if (fd < 0 || !look_in_file(fd, file_offset)) {
-			job.found.n = 0;
-			look(m->text, m->text_end, m->text, 0);
+		if (!look_everywhere(fd, file_offset)) {
+			run(note, (char *)"left alone: its code cannot be read");
+			return;
 		}
 		if (*job.key && job.found.n < VT_MOST_CALLS)
 			vt_known_add(job.key, &job.found);
