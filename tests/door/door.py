@@ -162,6 +162,9 @@ ROWS = [
      "preload/outside.c", "	if (vt_sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||\n"
      "	    vt_sys1(SYS_unshare, CLONE_FILES) == 0)\n", "", e2e("harmless",
          "Harmless.test_no_descriptor_of_ours_is_met_while_the_kernels_view_is_read")),
+    ("rules-kept", "Code that is mapped where some rule was for ends all rules.",
+     "preload/walk.c", "	if (known)\n", "	if (known && !len)\n",
+     e2e("programs", "Programs.test_stacks_through_code_that_took_the_place_of_other_code")),
     ("seccomp", "Before a seccomp filter a last snapshot is taken; then nothing is opened.",
      "preload/sandbox.c", "		atomic_store(&vt.sandboxed, true);\n	}\n}", "	}\n}", e2e("harmless", "Harmless.test_seccomp_filter_that_forbids_open")),
     ("one-shot", "A handler set with SA_RESETHAND is entered through vt_fault_once.",
