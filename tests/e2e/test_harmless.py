@@ -66,6 +66,8 @@ class Harmless(TraceTest):
         self.assert_untouched([program("threads"), "2", "20000"], self.dir / "x.vmt",
                               preexec_fn=limit)
         self.assertTrue(self.look_at_short_trace(self.dir / "x.vmt"))
+        numbers = [e["seq"] for e in Trace(self.dir / "x.vmt").events("--own")]
+        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))  # frames, then the live region
 
     def test_file_size_limit_of_nothing(self):
         def limit():
