@@ -8,8 +8,6 @@
  */
 #include "inline.h"
 
-#if defined(__x86_64__)
-
 /*
  * What follows an opcode: M a ModRM byte, b an immediate byte, w two, v two or four, d four, i four
  * or eight, o an address, e three bytes; B and V a ModRM byte and b or v; t and T a ModRM byte, and
@@ -146,5 +144,3 @@ unsigned vt_instruction_length(const uint8_t *p)
 	}
 	return n ? (unsigned)(p - begin) + n : 0;
 }
-
-#endif
