@@ -219,6 +219,50 @@ static void chunk_round_trip(struct random *r)
 	damage(r, out, (size_t)(to.p - out));
 }
 
+/* A chunk of one event, to be spoilt in one thing; whether it is read to its end. */
+static bool reads_with(unsigned digits, int shorter, int column, uint8_t byte)
+{
+	static uint8_t mem[CHUNK_BYTES], out[CHUNK_BYTES];
+	static struct vt_chunk c;
+	const struct vt_event e = { .kind = VT_MUNMAP,
+				    .begin_ns = 1234567 * VT_TIME_UNIT_NS,
+				    .a = { 0x7123456789ab000, VT_PAGE_SIZE } };
+	struct vt_event got;
+	vt_chunk_begin(&c, mem, sizeof(mem), 1, VT_TIME_EXACT);
+	vt_chunk_put(&c, &e);
+	if (byte)
+		*(c.col[column].p - 1) = byte;
+	struct vt_buf b = { out, out + sizeof(out), false };
+	vt_put_varint(&b, c.n_events);
+	vt_put_varint(&b, c.first_seq);
+	vt_put_varint(&b, digits);
+	for (int i = 0; i < VT_COL_COUNT; i++)
+		vt_put_varint(&b, vt_chunk_column(&c, i, mem, sizeof(mem)) - (i == shorter));
+	for (int i = 0; i < VT_COL_COUNT; i++)
+		vt_put_bytes(&b, mem + sizeof(mem) / VT_COL_COUNT * (size_t)i,
+			     vt_chunk_column(&c, i, mem, sizeof(mem)) - (i == shorter));
+	struct vt_buf in = { out, b.p, false };
+	return vt_chunk_open(&c, &in) && vt_chunk_next(&c, &got) == 1;
+}
+
+/* What one event cannot be read without, and what a chunk cannot say. */
+static void refusals(void)
+{
+	static const int needed[] = { VT_COL_TOKEN, VT_COL_TIME, VT_COL_DUR,   VT_COL_BITS,
+				      VT_COL_LEN,   VT_COL_ADDR, VT_COL_WIDTH, VT_COL_SHIFT };
+	if (!reads_with(VT_TIME_EXACT, -1, 0, 0))
+		fail("a sound chunk refused", 0);
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (reads_with(VT_TIME_EXACT, needed[i], 0, 0))
+			fail("a column cut short is read", (uint64_t)needed[i]);
+	if (reads_with(0, -1, 0, 0) || reads_with(1, -1, 0, 0) || reads_with(65, -1, 0, 0))
+		fail("digits that make no sense are read", 0);
+	if (reads_with(VT_TIME_EXACT, -1, VT_COL_WIDTH, 59) ||
+	    reads_with(VT_TIME_EXACT, -1, VT_COL_SHIFT, 64) ||
+	    reads_with(VT_TIME_EXACT, -1, VT_COL_TIME, 41 << 1))
+		fail("numbers that are too wide are read", 0);
+}
+
 static bool same_extent(const struct vt_extent *x, const struct vt_extent *y)
 {
 	return x->start == y->start && x->end == y->end && x->pgoff == y->pgoff &&
@@ -303,6 +347,7 @@ int main(int argc, char **argv)
 	}
 	if (optind != argc)
 		return usage();
+	refusals();
 	for (uint64_t i = 0; i < rounds; i++) {
 		seed = base + i;
 		struct random r = random_seed(seed);
