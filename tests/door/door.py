@@ -244,7 +244,7 @@ ROWS = [
     ("refused-frame", "What a refused frame would have held stands in the live region.",
      "preload/drain.c", "cuts, n_cuts)) {\n		vt_end_for_lack_of_room();\n		return;\n",
      "cuts, n_cuts)) {\n		vt_end_for_lack_of_room();\n",
-     e2e("harmless", "Harmless.test_file_size_limit_that_ends_the_trace")),
+     e2e("harmless", "Harmless.test_file_size_limit_that_ends_the_trace_among_new_files")),
 ]
 
 

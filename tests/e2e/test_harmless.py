@@ -10,7 +10,7 @@ import resource
 import subprocess
 import unittest
 
-from harness import Trace, TraceTest, environment, main, preloaded, program, run
+from harness import PYTHON, Trace, TraceTest, environment, main, preloaded, program, run
 
 
 def mount_small_disk(path, size):
@@ -69,6 +69,14 @@ class Harmless(TraceTest):
         numbers = [e["seq"] for e in Trace(self.dir / "x.vmt").events("--own")]
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)))  # frames, then the live region
 
+    def test_file_size_limit_that_ends_the_trace_among_new_files(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (600 << 10, 600 << 10))
+
+        text = "import mmap\nfor _ in range(60000): mmap.mmap(-1, 4096).close()"
+        self.assert_untouched([PYTHON, "-S", "-c", text], self.dir / "x.vmt", preexec_fn=limit)
+        self.assertTrue(self.look_at_short_trace(self.dir / "x.vmt", 120000))
+
     def test_file_size_limit_of_nothing(self):
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -90,14 +98,14 @@ class Harmless(TraceTest):
                 finally:
                     subprocess.run(["umount", str(disk)], check=False)
 
-    def look_at_short_trace(self, path):
+    def look_at_short_trace(self, path, calls=CALLS):
         """What fitted is read and true; if it is not all, what is missing is counted."""
         if not path.exists():
             return False
         trace = Trace(path)
         report = json.loads(trace.text("report", "--format=json"))
         self.assertNotEqual(report["closed"], report["lost"] > 0)
-        self.assertGreaterEqual(report["events"] + report["lost"], CALLS)
+        self.assertGreaterEqual(report["events"] + report["lost"], calls)
         self.assert_verified(trace, least_snapshots=1)
         self.assertLessEqual(trace.command("reuse").returncode, 1)
         return True
