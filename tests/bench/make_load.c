@@ -19,6 +19,7 @@
 #define THREADS 16u
 #define STACKS  256u
 #define FRAMES  12u
+#define KINDS   4u  /* mmap, munmap, mprotect, madvise */
 #define PAGES   16u /* the most that a slot holds */
 #define BASE    0x600000000000u
 
@@ -99,7 +100,9 @@ static void next_event(struct vt_event *e, struct slot *slots, uint64_t live)
 		else
 			e->a[2] = MADV_DONTNEED;
 	}
-	e->stack = 1 + 2 * (uint32_t)chance(STACKS / 2) + (s->library ^ 1);
+	/* a place in the code makes one kind of call */
+	uint32_t places = STACKS / 2 / KINDS, kind = e->kind == VT_MADVISE ? KINDS - 1 : e->kind;
+	e->stack = 1 + 2 * (KINDS * (uint32_t)chance(places) + kind) + (s->library ^ 1);
 }
 
 int main(int argc, char **argv)
