@@ -172,21 +172,11 @@ static bool index_snapshot(struct vt_trace *t, struct vt_frame_ref *ref, struct 
 }
 
 /* Read the definitions at the head of an EVENTS frame, unpacking no more than they need. */
-static bool index_events(struct vt_trace *t, struct vt_frame_ref *ref)
+static bool index_definitions(struct vt_trace *t, struct vt_frame_ref *ref)
 {
 	struct vt_reader *r = vt_reader_of(t);
-	const struct vt_frame *f = &ref->head;
 	size_t span = 0;
 
-	if (r->end_seq && f->first_seq != r->end_seq) {
-		vt_frame_damaged(t, ref, "expected event %llu first, found %llu",
-				 (unsigned long long)r->end_seq, (unsigned long long)f->first_seq);
-		return false;
-	}
-	if (!f->first_seq || f->first_seq + f->n_events < f->first_seq) {
-		vt_frame_damaged(t, ref, "event numbers make no sense");
-		return false;
-	}
 	for (size_t want = 64 << 10; !span; want *= 4) {
 		size_t got = vt_frame_unpack_head(t, ref, want, &r->mark_raw);
 		if (!got)
@@ -200,6 +190,25 @@ static bool index_events(struct vt_trace *t, struct vt_frame_ref *ref)
 		vt_frame_damaged(t, ref, "a definition makes no sense");
 		return false;
 	}
+	return true;
+}
+
+static bool index_events(struct vt_trace *t, struct vt_frame_ref *ref)
+{
+	struct vt_reader *r = vt_reader_of(t);
+	const struct vt_frame *f = &ref->head;
+
+	if (r->end_seq && f->first_seq != r->end_seq) {
+		vt_frame_damaged(t, ref, "expected event %llu first, found %llu",
+				 (unsigned long long)r->end_seq, (unsigned long long)f->first_seq);
+		return false;
+	}
+	if (!f->first_seq || f->first_seq + f->n_events < f->first_seq) {
+		vt_frame_damaged(t, ref, "event numbers make no sense");
+		return false;
+	}
+	if (!f->bare && !index_definitions(t, ref))
+		return false;
 	r->end_seq = f->first_seq + f->n_events;
 	r->ring_next = f->ring_next;
 	return true;

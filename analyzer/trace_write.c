@@ -75,6 +75,7 @@ void vt_writer_frame(struct vt_writer *w, uint8_t type, const void *raw, size_t 
 	struct vt_frame f = {
 		.magic = VT_FRAME_MAGIC,
 		.type = type,
+		.bare = type == VT_FRAME_EVENTS && !*(const uint8_t *)raw,
 		.raw_len = (uint32_t)len,
 		.stored_len = (uint32_t)stored,
 		.number = w->number++,

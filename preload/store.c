@@ -486,6 +486,7 @@ bool vt_store_cut_frame(uint8_t type, const void *raw, size_t len, uint64_t firs
 	struct vt_frame f = {
 		.magic = VT_FRAME_MAGIC,
 		.type = type,
+		.bare = type == VT_FRAME_EVENTS && !*(const uint8_t *)raw,
 		.raw_len = (uint32_t)len,
 		.stored_len = (uint32_t)stored,
 		.number = vt.frame_number,

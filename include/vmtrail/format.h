@@ -76,7 +76,8 @@ enum vt_frame_type {
 struct vt_frame {
 	uint32_t magic; /* VT_FRAME_MAGIC */
 	uint8_t type;   /* enum vt_frame_type */
-	uint8_t pad[3];
+	uint8_t bare;   /* 1: EVENTS without definitions, to be unpacked for the events only */
+	uint8_t pad[2];
 	uint32_t raw_len, stored_len;
 	uint64_t number;    /* of the frame in the file, from 0 */
 	uint64_t ring_next; /* ring index of the first event not in this frame or an earlier one */

@@ -40,6 +40,7 @@ void make_frame(struct maker *m, uint8_t type, const void *raw, size_t len, uint
 	struct vt_frame f = {
 		.magic = VT_FRAME_MAGIC,
 		.type = type,
+		.bare = type == VT_FRAME_EVENTS && !*(const uint8_t *)raw,
 		.raw_len = (uint32_t)len,
 		.stored_len = (uint32_t)n,
 		.number = m->number++,
