@@ -73,14 +73,13 @@ int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b)
 	return 0;
 }
 
-/* x's area goes on below lo: what stays there keeps the label. Returns what stays next to lo. */
-static struct vt_extent *keep_left(struct vt_apply *a, struct vt_extent *x, uint64_t lo)
+/* x's area goes on below lo: what stays there keeps the label. */
+static void keep_left(struct vt_apply *a, struct vt_extent *x, uint64_t lo)
 {
 	uint32_t label = vt_anon_of_area(x);
 	struct vt_extent *stays = x->start < lo ? x : vt_extent_prev(x);
 	stays->anon = label;
 	a->fx->splits++;
-	return stays;
 }
 
 /* y's area begins before hi, or goes on across it: what stays from hi on is an area of its own. */
@@ -109,23 +108,22 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	/* a hole in the middle of one extent needs one more; get it before anything changes */
 	if (x->start < lo && x->end > hi && vt_cut(m, x, hi))
 		return -ENOMEM;
-	struct vt_extent *before = NULL;
+	uint64_t before = x->start < lo ? lo : vt_end_before(m, x);
 	if (x->start < lo || x->boundary == VT_BOUNDARY_MERGED)
-		before = keep_left(a, x, lo);
+		keep_left(a, x, lo);
 	if (x->start < lo) {
 		vt_trim_end(m, x, lo);
 		x = vt_extent_next(x);
 	}
-	if (!before)
-		before = vt_extent_prev(x);
 	while (x && x->end <= hi) {
 		struct vt_extent *next = vt_extent_next(x);
-		vt_extent_unlink(m, x);
+		vt_extent_unlink(m, before, next, x);
 		x = next;
 	}
 	if (x && x->start <= hi)
 		keep_right(a, x, hi);
-	vt_gap_after(before, x);
+	if (x)
+		vt_tree_set_gap(x, x->start - before);
 	vt_expect(m, lo, x);
 	return 0;
 }
@@ -235,15 +233,15 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *next = vt_find(m, like->start);
-	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
+	uint64_t before = vt_end_before(m, next);
 	struct vt_extent *x = vt_extent_new(m);
 	if (!x)
 		return NULL;
 	*x = *like;
 	x->anon = 0;
 	x->boundary = VT_BOUNDARY_SPLIT;
-	vt_extent_link(m, prev, next, x);
-	bool touches = (prev && prev->end == x->start) || (next && next->start == x->end);
+	vt_extent_link(m, before, next, x);
+	bool touches = before == x->start || (next && next->start == x->end);
 	if (touches)
 		vt_merge_new_area(a, x, x, with_next, false);
 	else if (vt_anon_touchable(m, x))

@@ -104,20 +104,20 @@ void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b
 	count_boundary(m, x, 1);
 }
 
-/* Set the gap between two neighbours; prev may be NULL, and next, too. */
-void vt_gap_after(struct vt_extent *prev, struct vt_extent *next)
+/* Where the extent before next ends, 0 if there is none; next NULL: the last extent of all. */
+uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next)
 {
 	if (next)
-		vt_tree_set_gap(next, next->start - (prev ? prev->end : 0));
+		return next->start - vt_tree_gap(next);
+	const struct vt_extent *last = vt_model_last(m);
+	return last ? last->end : 0;
 }
 
-/* Put x, complete with its boundary, between its neighbours and count it. */
-void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+/* Put x, complete with its boundary, before next, after an extent that ends at prev_end. */
+void vt_extent_link(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
 		    struct vt_extent *x)
 {
-	x->gap = (uint32_t)vt_min((x->start - (prev ? prev->end : 0)) >> VT_PAGE_SHIFT, UINT32_MAX);
-	vt_tree_insert(m, prev, next, x);
-	vt_gap_after(x, next);
+	vt_tree_insert(m, prev_end, next, x);
 	m->totals.extents++;
 	count_boundary(m, x, 1);
 	vt_charge(m, x, vt_extent_pages(x));
@@ -125,12 +125,13 @@ void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent
 }
 
 /*
- * Take x out and give its memory back. The next extent's gap (vt_gap_after) and boundary are the
- * caller's business.
+ * Take x out, which stands before next and after an extent that ends at prev_end, and give its
+ * memory back. The next extent's boundary is the caller's business.
  */
-void vt_extent_unlink(struct vt_model *m, struct vt_extent *x)
+void vt_extent_unlink(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
+		      struct vt_extent *x)
 {
-	vt_tree_erase(m, x);
+	vt_tree_erase(m, prev_end, next, x);
 	m->totals.extents--;
 	count_boundary(m, x, UINT64_MAX);
 	vt_uncharge(m, x, vt_extent_pages(x));
@@ -164,7 +165,7 @@ int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr)
 	tail->pgoff += (addr - x->start) >> VT_PAGE_SHIFT;
 	tail->boundary = VT_BOUNDARY_MERGED;
 	vt_trim_end(m, x, addr);
-	vt_extent_link(m, x, vt_extent_next(x), tail);
+	vt_extent_link(m, addr, vt_extent_next(x), tail);
 	return 0;
 }
 
@@ -190,12 +191,10 @@ struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right)
 	uint64_t end = right->end, pages = vt_extent_pages(right);
 	/* the label is true at the area's edges: keep it */
 	uint32_t anon = x->boundary != VT_BOUNDARY_MERGED ? x->anon : right->anon;
-	struct vt_extent *next = vt_extent_next(right);
-	vt_extent_unlink(m, right);
 	x->end = end;
 	x->anon = anon;
+	vt_extent_unlink(m, end, vt_extent_next(right), right);
 	vt_charge(m, x, pages);
-	vt_gap_after(x, next);
 	return x;
 }
 

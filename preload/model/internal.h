@@ -151,10 +151,10 @@ VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pa
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
 /* tree.c */
-VT_HIDDEN void vt_tree_insert(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+VT_HIDDEN void vt_tree_insert(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
 			      struct vt_extent *x);
-VT_HIDDEN void vt_tree_erase(struct vt_model *m, struct vt_extent *x);
-VT_HIDDEN void vt_tree_refresh(struct vt_extent *x);
+VT_HIDDEN void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
+			     struct vt_extent *x);
 VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
 VT_HIDDEN void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes);
 VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
@@ -167,14 +167,15 @@ VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_extent_new(struct vt_model *m);
 VT_HIDDEN void vt_extent_release(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_slabs_free(struct vt_model *m);
-VT_HIDDEN void vt_extent_link(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+VT_HIDDEN uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next);
+VT_HIDDEN void vt_extent_link(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
 			      struct vt_extent *x);
-VT_HIDDEN void vt_extent_unlink(struct vt_model *m, struct vt_extent *x);
+VT_HIDDEN void vt_extent_unlink(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
+				struct vt_extent *x);
 VT_HIDDEN void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b);
 VT_HIDDEN int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr);
 VT_HIDDEN void vt_trim_end(struct vt_model *m, struct vt_extent *x, uint64_t end);
 VT_HIDDEN void vt_trim_start(struct vt_model *m, struct vt_extent *x, uint64_t start);
-VT_HIDDEN void vt_gap_after(struct vt_extent *prev, struct vt_extent *next);
 VT_HIDDEN struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right);
 VT_HIDDEN void vt_fuse_from(struct vt_model *m, struct vt_extent *x, uint64_t hi);
 VT_HIDDEN struct vt_extent *vt_adjacent_prev(const struct vt_extent *x);

@@ -198,37 +198,44 @@ static bool pull(struct vt_extent *x)
 	return true;
 }
 
-/* Bring x's ancestors up to date after x itself changed. */
-void vt_tree_refresh(struct vt_extent *x)
+/*
+ * Bring x and its ancestors up to date: through top, which has changed, too, and from there on as
+ * long as something changes. &nowhere: to the root.
+ */
+static void refresh_through(struct vt_extent *x, const struct vt_extent *top)
 {
-	while (x && pull(x))
-		x = parent_of(x);
-}
-
-static void pull_all(struct vt_extent *x)
-{
-	for (; x; x = parent_of(x))
-		pull(x);
+	for (; x; x = parent_of(x)) {
+		bool changed = pull(x);
+		if (x == top)
+			top = NULL;
+		if (!changed && !top)
+			return;
+	}
 }
 
 /*
- * A gap too large for vt_extent.gap is looked up whenever it is needed, so ancestors may have seen
- * it change early: then the way up is walked to its end.
+ * Set x's own gap; returns whether it is, or was, too large for its field: such a gap is looked up
+ * whenever it is needed, so ancestors may have seen it change early.
  */
-void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes)
+static bool put_gap(struct vt_extent *x, uint64_t bytes)
 {
 	bool looked_up = x->gap == UINT32_MAX;
 	x->gap = (uint32_t)vt_min(bytes >> VT_PAGE_SHIFT, UINT32_MAX);
-	if (looked_up || x->gap == UINT32_MAX)
-		pull_all(x);
-	else
-		vt_tree_refresh(x);
+	return looked_up || x->gap == UINT32_MAX;
+}
+
+void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes)
+{
+	uint32_t before = x->gap;
+	bool far = put_gap(x, bytes);
+	if (far || x->gap != before)
+		refresh_through(x, far ? &nowhere : NULL);
 }
 
 void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b)
 {
 	x->boundary = (uint8_t)b;
-	vt_tree_refresh(x);
+	refresh_through(x, NULL);
 }
 
 static void replace_child(struct vt_model *m, struct vt_extent *p, struct vt_extent *old,
@@ -291,24 +298,30 @@ static void insert_fixup(struct vt_model *m, struct vt_extent *x)
 	set_red(m->root, false);
 }
 
-/* Link x between its neighbours prev and next (either may be NULL). x->gap must be set. */
-void vt_tree_insert(struct vt_model *m, struct vt_extent *prev, struct vt_extent *next,
+/*
+ * Link x before next, which may be NULL: then it comes last. prev_end: where the extent before it
+ * ends, 0 if there is none.
+ */
+void vt_tree_insert(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
 		    struct vt_extent *x)
 {
+	struct vt_extent *p = next;
 	x->left = x->right = NULL;
-	x->subtree_gap = 0;
-	if (prev && !prev->right) {
-		prev->right = x;
-		x->parent_color = (uintptr_t)prev | RED;
-	} else if (next) {
+	x->subtree_gap = x->gap = 0;
+	bool far = put_gap(x, x->start - prev_end);
+	if (next)
+		far |= put_gap(next, next->start - x->end);
+	if (next && !next->left) {
 		next->left = x;
-		x->parent_color = (uintptr_t)next | RED;
+	} else if (m->root) {
+		p = rightmost(next ? next->left : m->root);
+		p->right = x;
 	} else {
 		m->root = x;
-		x->parent_color = RED;
 	}
-	pull(x);
-	vt_tree_refresh(parent_of(x));
+	x->parent_color = (uintptr_t)p | RED;
+	/* next is an ancestor: one way up for both gaps */
+	refresh_through(x, far ? &nowhere : next);
 	insert_fixup(m, x);
 }
 
@@ -349,14 +362,16 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 		set_red(x, false);
 }
 
-void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
+/* Take x out, which stands before next (NULL: last) and after an extent that ends at prev_end. */
+void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
+		   struct vt_extent *x)
 {
-	struct vt_extent *child, *p, *moved = NULL;
-	bool red;
+	struct vt_extent *child, *p;
+	bool far = next && put_gap(next, next->start - prev_end), red;
 
 	if (x->left && x->right) {
 		/* the successor takes x's place */
-		struct vt_extent *s = leftmost(x->right);
+		struct vt_extent *s = next;
 		red = is_red(s);
 		child = s->right;
 		p = parent_of(s);
@@ -376,7 +391,6 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		 * below */
 		s->parent_color = x->parent_color;
 		s->subtree_gap = x->subtree_gap;
-		moved = s;
 	} else {
 		red = is_red(x);
 		child = x->left ? x->left : x->right;
@@ -385,9 +399,12 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		if (child)
 			set_parent(child, p);
 	}
-	vt_tree_refresh(p);
-	if (moved)
-		vt_tree_refresh(moved);
+	/* an only child has none itself: to the right of x, it is next; else an ancestor is */
+	if (child && child == next) {
+		pull(child);
+		next = NULL;
+	}
+	refresh_through(p, far ? &nowhere : next);
 	if (!red)
 		erase_fixup(m, child, p);
 }
