@@ -5,12 +5,14 @@
  *   bench_model [AREAS...]        1000, 65000, a million, ten million by default
  *
  * The areas lie in slots of 16 pages in random order of events. "far" events strike a random slot,
- * "near" ones the slots around the last, as programs do. Prints nanoseconds of processor time an
- * event, and bytes of
- * the model's memory for each extent.
+ * "ahead" ones too, but are looked up together before, as the replay does; "near" ones strike the
+ * slots around the last, as programs do. Prints nanoseconds of processor time an event, how much
+ * faster than the logarithm of the number of areas the mix has grown since the first line of its
+ * sort (at most 1: no faster), and bytes of the model's memory for each extent.
  *
  * SPDX-License-Identifier: MIT
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,14 +178,33 @@ static void fill(uint64_t n)
 		map(BASE + i * SLOT, 8, RW);
 }
 
-static double measure(void (*run)(uint64_t at), bool near)
+enum order { NEAR, FAR, AHEAD, ORDERS };
+
+/* So many rounds of a part. */
+static void run_rounds(void (*run)(uint64_t at), enum order order, unsigned rounds)
 {
-	for (unsigned i = 0; i < ROUNDS / 10; i++)
-		run(slot(near, i));
+	uint64_t at[VT_FIND_MANY], first[VT_FIND_MANY];
+	struct vt_extent *found[VT_FIND_MANY] = { NULL };
+	for (unsigned i = 0; i < rounds; i += VT_FIND_MANY) {
+		for (unsigned k = 0; k < VT_FIND_MANY; k++) {
+			at[k] = slot(order == NEAR, i + k);
+			first[k] = at[k] + 9 * VT_PAGE_SIZE;
+		}
+		if (order == AHEAD)
+			vt_model_find_many(&model, first, VT_FIND_MANY, found);
+		for (unsigned k = 0; k < VT_FIND_MANY; k++) {
+			model.hint = found[k];
+			run(at[k]);
+		}
+	}
+}
+
+static double measure(void (*run)(uint64_t at), enum order order)
+{
+	run_rounds(run, order, ROUNDS / 10);
 	uint64_t before = seq;
 	double start = now_ns();
-	for (unsigned i = 0; i < ROUNDS; i++)
-		run(slot(near, i));
+	run_rounds(run, order, ROUNDS);
 	return (now_ns() - start) / (double)(seq - before);
 }
 
@@ -224,14 +245,20 @@ int main(int argc, char **argv)
 	printf("%-20s", "ns an event");
 	for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++)
 		printf(" %16s", parts[p].name);
-	printf(" %16s\n", "bytes an extent");
+	printf(" %16s %16s\n", "mixed over log", "bytes an extent");
+	double first[ORDERS] = { 0 }; /* nanoseconds of the mix, less the logarithm's growth */
 	for (int i = 0; i < n; i++) {
+		static const char *const names[] = { "near", " far", "ahead" };
 		fill(argc > 1 ? strtoull(argv[i + 1], NULL, 0) : sizes[i]);
-		for (int near = 1; near >= 0; near--) {
-			printf("%11lu %s    ", areas, near ? "near" : " far");
+		for (enum order order = NEAR; order < ORDERS; order++) {
+			double ns = 0;
+			printf("%11lu %5s   ", areas, names[order]);
 			for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++)
-				printf(" %16.1f", measure(parts[p].run, near));
-			printf(" %16.1f\n", (double)memory_used / (double)model.totals.extents);
+				printf(" %16.1f", ns = measure(parts[p].run, order));
+			double each = ns / log2((double)areas + 1);
+			first[order] = first[order] ? first[order] : each;
+			printf(" %16.2f %16.1f\n", each / first[order],
+			       (double)memory_used / (double)model.totals.extents);
 			fflush(stdout);
 		}
 		vt_pool_free(pool);
