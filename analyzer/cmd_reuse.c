@@ -53,14 +53,13 @@ struct wishes {
 };
 
 /* A fault that left no address proves nothing, and nobody should think that there was none. */
-static void print_ending(struct vt_trace *t)
+static void print_ending(const struct vt_ending *ending, const struct vt_trace *t)
 {
 	char text[512], name[48];
-	struct vt_ending ending = vt_ending_of(t);
-	if (!vt_ending_is_silent(&ending, t))
+	if (!vt_ending_is_silent(ending, t))
 		return;
 	snprintf(text, sizeof(text), "The process was ended by %s. %s",
-		 vt_ending_signal(&ending, name, sizeof(name)), vt_ending_silence(&ending, t));
+		 vt_ending_signal(ending, name, sizeof(name)), vt_ending_silence(ending, t));
 	vt_why_print_sentence(stdout, text, vt_style_for(stdout).width);
 	putchar('\n');
 }
@@ -70,7 +69,7 @@ static size_t print(const struct wishes *w, struct vt_find *f, const struct vt_s
 {
 	size_t suppressed = vt_suppress(w->quiet, f, story);
 	if (!w->json && !w->rules)
-		print_ending(t);
+		print_ending(&f->ending, t);
 	if (w->rules)
 		return vt_suppressions_print(stdout, f, story, w->least);
 	size_t serious =

@@ -49,18 +49,6 @@ void vt_ending_close(struct vt_ending *n, const struct vt_trace *t)
 	}
 }
 
-struct vt_ending vt_ending_of(struct vt_trace *t)
-{
-	struct vt_ending n = { 0 };
-	struct vt_item item;
-	vt_trace_rewind(t);
-	while (vt_trace_next(t, &item) != VT_ITEM_END)
-		if (item.type == VT_ITEM_EVENT)
-			vt_ending_event(&n, &item.event);
-	vt_ending_close(&n, t);
-	return n;
-}
-
 const char *vt_ending_signal(const struct vt_ending *n, char *buf, size_t size)
 {
 	const char *name = vt_signal_name(n->signal), *core = n->core ? " (core dumped)" : "";

@@ -36,9 +36,6 @@ void vt_ending_event(struct vt_ending *n, const struct vt_event *e);
 /* What the trace's own end tells, after its last event. */
 void vt_ending_close(struct vt_ending *n, const struct vt_trace *t);
 
-/* Both, for all of a trace, which is rewound before. */
-struct vt_ending vt_ending_of(struct vt_trace *t);
-
 /* "SIGSEGV", "SIGSEGV (core dumped)", "signal 40": into buf, which is returned. */
 const char *vt_ending_signal(const struct vt_ending *n, char *buf, size_t size);
 

@@ -11,6 +11,7 @@
 #ifndef VMTRAIL_ANALYZER_FIND_H
 #define VMTRAIL_ANALYZER_FIND_H
 
+#include "ending.h"
 #include "find_history.h"
 #include "find_owner.h"
 
@@ -166,8 +167,9 @@ struct vt_find {
 	struct vt_replay *replay;
 	struct vt_sites *sites;
 	struct vt_owners owners;
-	bool stackless;     /* a log without stacks: whose code called is not known */
-	uint64_t handovers; /* mappings that were unmapped by another thread than their own */
+	bool stackless;          /* a log without stacks: whose code called is not known */
+	uint64_t handovers;      /* mappings that were unmapped by another thread than their own */
+	struct vt_ending ending; /* of the process */
 	struct vt_history history;
 	struct vt_history
 	    claims; /* the last deaths that findings stand for, and nothing lives there */

@@ -266,9 +266,13 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 		if (type == VT_ITEM_END)
 			break;
 		vt_sites_follow(f->sites, &r, &item);
-		if (type == VT_ITEM_EVENT && !(item.event.flags & VT_EV_OWN))
+		if (type != VT_ITEM_EVENT)
+			continue;
+		vt_ending_event(&f->ending, &item.event);
+		if (!(item.event.flags & VT_EV_OWN))
 			take_event(f, &item.event);
 	}
+	vt_ending_close(&f->ending, t);
 	vt_find_flush_hints(f);
 	vt_find_flush_limits(f);
 	vt_find_flush_suspicions(f);
