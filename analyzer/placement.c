@@ -73,7 +73,9 @@ static bool find_obstacle(const struct vt_placements *p, struct vt_replay *r,
 	for (uint64_t i = p->n_releases; i-- > oldest;) {
 		const struct vt_release *x = &p->release[i % RELEASES];
 		*o = (struct obstacle){ x->lo, x->hi, x->seq, NULL };
-		bool both = x->last >= e->seq || x->seq + e->span >= e->seq;
+		/* read both at one number, the two may have followed each other or not */
+		uint64_t end = x->last + 1, began = e->seq - e->span;
+		bool both = end > began || (end == began && x->tid != e->tid);
 		if (both && meets(o, at) && is_free(&r->model, o->lo, o->hi))
 			return true;
 	}
@@ -222,7 +224,7 @@ static void keep_release(struct vt_placements *p, const struct vt_event *e)
 		return;
 	uint64_t hi = e->a[0] + ((e->a[1] + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE);
 	p->release[p->n_releases++ % RELEASES] =
-	    (struct vt_release){ e->a[0], hi, e->seq, e->seq + e->span };
+	    (struct vt_release){ e->a[0], hi, e->seq, e->seq + e->span, e->tid };
 }
 
 static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e)

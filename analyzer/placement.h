@@ -57,7 +57,8 @@ struct vt_placements {
 	/* of placement.c */
 	struct vt_release {
 		uint64_t lo, hi, seq, last; /* last: it was under way up to this event */
-	} release[256];                     /* a ring, the latest at n_releases - 1 */
+		uint32_t tid;
+	} release[256]; /* a ring, the latest at n_releases - 1 */
 	uint64_t n_releases;
 	struct vt_range passed[32]; /* what must be taken; the oldest gives way */
 	unsigned n_passed;
