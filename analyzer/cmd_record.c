@@ -44,6 +44,8 @@ struct recording {
 
 static volatile sig_atomic_t command_pid;
 
+#define HELP_COLUMN 28
+
 static void print_help(void)
 {
 	printf(
@@ -56,15 +58,18 @@ static void print_help(void)
 			snprintf(head, sizeof(head), "-%c, --%s=%s", o->letter, o->name, o->arg);
 		else
 			snprintf(head, sizeof(head), "    --%s=%s", o->name, o->arg);
-		printf("  %-26s", head);
+		/* a long one has a line of its own */
+		printf("  %-*s", HELP_COLUMN - 2, head);
+		if (strlen(head) > HELP_COLUMN - 3)
+			printf("\n%*s", HELP_COLUMN, "");
 		for (const char *p = o->help; *p; p++) {
 			putchar(*p);
 			if (*p == '\n')
-				printf("%28s", "");
+				printf("%*s", HELP_COLUMN, "");
 		}
 		putchar('\n');
 	}
-	printf("      %-22s%s\n\n", "--help", "show this help");
+	printf("      %-*s%s\n\n", HELP_COLUMN - 6, "--help", "show this help");
 	printf("Each option has an environment variable, for use with LD_PRELOAD alone:\n ");
 	int column = 1;
 	for (int id = 0; id < VT_OPTION_COUNT; id++) {
