@@ -174,9 +174,13 @@ static unsigned conclude(struct vt_replay *r, const struct vt_event *e, struct v
 	return at.at == got ? n : 0;
 }
 
-/* Whether obstacles lead the prediction to where the kernel went. */
+/*
+ * Whether obstacles lead the prediction to where the kernel went. Mappings among them whose events
+ * are still to come are there from now on: into early, which has room for MAX_PARTS, *n of them.
+ */
 static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e,
-			    struct vt_placement at, uint64_t *other)
+			    struct vt_placement at, uint64_t *other, struct obstacle *early,
+			    unsigned *n_early)
 {
 	const struct vt_trace *t = r->trace;
 	struct obstacle tried[MAX_PARTS];
@@ -206,8 +210,10 @@ static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const 
 			continue;
 		}
 		vt_model_forget(&r->model, tried[i].lo, tried[i].hi);
+		if (proved && tried[i].seq > e->seq)
+			early[(*n_early)++] = tried[i];
 	}
-	if (proved && why == VT_MISS_UNEXPLAINED) {
+	if (proved && n && why == VT_MISS_UNEXPLAINED) {
 		why = VT_MISS_OVERLAP;
 		*other = tried[0].seq;
 	}
@@ -240,7 +246,7 @@ static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_
 		vt_model_placement(&r->model, e, &m.predicted);
 	bool hit = m.predicted.at == (uint64_t)e->ret;
 	if (!hit) {
-		m.why = explain(p, r, e, m.predicted, &m.other);
+		m.why = explain(p, r, e, m.predicted, &m.other, passed, &n);
 		if (m.why == VT_MISS_UNEXPLAINED)
 			n = conclude(r, e, m.predicted, passed);
 	}
@@ -251,7 +257,7 @@ static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_
 	}
 	for (unsigned i = 0; i < n; i++)
 		add_passed(p, &passed[i]);
-	m.why = n ? VT_MISS_PASSED : m.why;
+	m.why = n && m.why == VT_MISS_UNEXPLAINED ? VT_MISS_PASSED : m.why;
 	p->why[m.why]++;
 	p->misses = vt_grow(p->misses, p->n, &p->cap, sizeof(*p->misses));
 	p->misses[p->n++] = m;

@@ -83,6 +83,21 @@ static void a_call_under_way_is_named_that_took_the_place(void **state)
 	vt_placements_free(&p);
 }
 
+static void a_call_under_way_is_in_the_way_until_it_comes(void **state)
+{
+	struct vt_event events[] = { map(below(4)), map(below(5)), map(below(6)), map(below(3)),
+				     map(below(7)) };
+	struct vt_placements p;
+	(void)state;
+	events[3].span = 3;
+	p = places(events, 5);
+	assert_int_equal(p.asked, 5);
+	assert_int_equal(p.hits, 4);
+	assert_int_equal(p.misses[0].event.seq, 1);
+	assert_int_equal(p.misses[0].other, 4);
+	vt_placements_free(&p);
+}
+
 static void a_release_under_way_may_not_have_happened(void **state)
 {
 	struct vt_event events[] = { map(below(3)), unmap(below(3)), map(below(4)) };
@@ -155,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(places_chosen_by_the_kernel_are_predicted),
 		cmocka_unit_test(a_call_under_way_is_named_that_took_the_place),
+		cmocka_unit_test(a_call_under_way_is_in_the_way_until_it_comes),
 		cmocka_unit_test(a_release_under_way_may_not_have_happened),
 		cmocka_unit_test(a_mapping_found_later_is_taken_in_when_it_shows),
 		cmocka_unit_test(what_the_kernel_passes_over_is_taken),
