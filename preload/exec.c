@@ -32,18 +32,11 @@ static bool peek_string(char *to, size_t size, const char *from)
 /* What is to be executed; false when that cannot be told. */
 static bool image_path(char path[PATH_SIZE], long nr, long a, long b, long flags)
 {
-	char link[40];
 	bool at = nr == SYS_execveat;
 	if (!peek_string(path, PATH_SIZE, (const char *)(at ? b : a)))
 		return false;
-	if (at && !*path && (flags & AT_EMPTY_PATH)) {
-		struct vt_text t = { link, link + sizeof(link) - 1 };
-		vt_text_str(&t, "/proc/self/fd/");
-		vt_text_u64(&t, (uint64_t)(int)a);
-		*t.p = '\0';
-		long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, path, PATH_SIZE - 1);
-		path[n > 0 ? n : 0] = '\0';
-	}
+	if (at && !*path && (flags & AT_EMPTY_PATH))
+		vt_name_of_fd((int)a, path, PATH_SIZE);
 	return *path != '\0';
 }
 

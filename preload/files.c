@@ -288,12 +288,15 @@ static __attribute__((noinline)) size_t build_id_of_fd(int fd, uint8_t *out, siz
 	return 0;
 }
 
-/* The name of a descriptor's file: the kernel has it without asking the file system. */
-static const char *name_of_fd(int fd, char *path, size_t size)
+/*
+ * The name of a descriptor's file, "" when it is not to be had: the kernel has it without asking
+ * the file system. Returns path.
+ */
+const char *vt_name_of_fd(int fd, char *path, size_t size)
 {
-	char link[40];
+	char link[48];
 	struct vt_text t = { link, link + sizeof(link) - 1 };
-	vt_text_str(&t, "/proc/self/fd/");
+	vt_text_str(&t, "/proc/thread-self/fd/"); /* a thread may have descriptors of its own */
 	vt_text_u64(&t, (uint64_t)fd);
 	*t.p = '\0';
 	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, path, size - 1);
@@ -308,7 +311,7 @@ static void meet(void *arg)
 	char path[4097];
 	struct vt_file_entry *e = find(m->dev, m->ino);
 	if (!e)
-		e = add(m->kind, m->dev, m->ino, name_of_fd(m->fd, path, sizeof(path)), true);
+		e = add(m->kind, m->dev, m->ino, vt_name_of_fd(m->fd, path, sizeof(path)), true);
 	if (e->generation != vt.generation)
 		write_file(e);
 	if (m->code && !e->module)

@@ -244,28 +244,11 @@ static void search(int fd, uint64_t file_offset, void (*run)(void (*)(void *), v
 		run(install, NULL);
 }
 
-/* Whether a piece of the module is in memory, as it is in its file. */
-static bool is_mapped(const struct dl_phdr_info *info, uint64_t vaddr, uint64_t size)
-{
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_R) && vaddr >= ph->p_vaddr &&
-		    size <= ph->p_filesz && vaddr - ph->p_vaddr <= ph->p_filesz - size)
-			return true;
-	}
-	return false;
-}
-
 /* In the constructor. */
 static void search_large(const struct dl_phdr_info *info, const ElfW(Phdr) * text)
 {
 	const char *path = *info->dlpi_name ? info->dlpi_name : "/proc/self/exe";
-	for (int i = 0; i < info->dlpi_phnum && !*job.key; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		if (ph->p_type == PT_NOTE && is_mapped(info, ph->p_vaddr, ph->p_filesz))
-			vt_known_key(job.key, (const void *)(info->dlpi_addr + ph->p_vaddr),
-				     ph->p_filesz, ph->p_align, text);
-	}
+	vt_known_key_of(job.key, info, text);
 	int fd = (int)vt_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	search(fd, text->p_offset, in_constructor);
 	if (fd >= 0)
@@ -412,17 +395,6 @@ static bool describe(const struct mapped *l, const Elf64_Phdr *ph, size_t n, uin
 	return true;
 }
 
-static void read_name(char *name, size_t size, int fd)
-{
-	char link[48];
-	struct vt_text t = { link, link + sizeof(link) - 1 };
-	vt_text_str(&t, "/proc/thread-self/fd/");
-	vt_text_u64(&t, (uint64_t)fd);
-	*t.p = '\0';
-	long n = vt_sys4(SYS_readlinkat, AT_FDCWD, link, name, size - 1);
-	name[n > 0 ? n : 0] = '\0';
-}
-
 /* The program headers of a file; their number, 0: they are not as the loader wants them. */
 static size_t read_headers(int fd, Elf64_Phdr *ph, size_t most)
 {
@@ -442,7 +414,7 @@ static void search_mapped(void *arg)
 	char path[4096];
 	uint64_t offset;
 	size_t n = read_headers(l->fd, ph, sizeof(ph) / sizeof(*ph));
-	read_name(path, sizeof(path), l->fd);
+	vt_name_of_fd(l->fd, path, sizeof(path));
 	job.code.name = *path ? base_name(path) : "a library";
 	*job.key = '\0';
 	if (describe(l, ph, n, &offset))

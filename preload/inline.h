@@ -12,6 +12,7 @@
 
 #include "recorder.h"
 #include <elf.h>
+#include <link.h>
 
 #define VT_MOV_LEN      5
 #define VT_SYSCALL_LEN  2
@@ -73,6 +74,8 @@ void vt_stub_forget(uint64_t lo, uint64_t hi);
 #define VT_CODE_KEY 108
 void vt_known_key(char key[VT_CODE_KEY], const uint8_t *notes, size_t n, size_t align,
 		  const Elf64_Phdr *text);
+void vt_known_key_of(char key[VT_CODE_KEY], const struct dl_phdr_info *info,
+		     const Elf64_Phdr *text);
 void vt_known_load(const char *path);
 bool vt_known_is_whole(const char *path, const Elf64_Phdr *text, const uint8_t *at);
 bool vt_known_find(const char *key, struct vt_code_sites *found);

@@ -65,6 +65,30 @@ void vt_known_key(char key[VT_CODE_KEY], const uint8_t *notes, size_t n, size_t 
 	}
 }
 
+/* Whether a piece of the module is in memory, as it is in its file. */
+static bool is_mapped(const struct dl_phdr_info *info, uint64_t vaddr, uint64_t size)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_R) && vaddr >= ph->p_vaddr &&
+		    size <= ph->p_filesz && vaddr - ph->p_vaddr <= ph->p_filesz - size)
+			return true;
+	}
+	return false;
+}
+
+/* The same of a module that is loaded; empty if it has no build-id. */
+void vt_known_key_of(char key[VT_CODE_KEY], const struct dl_phdr_info *info, const Elf64_Phdr *text)
+{
+	*key = '\0';
+	for (int i = 0; i < info->dlpi_phnum && !*key; i++) {
+		const Elf64_Phdr *ph = &info->dlpi_phdr[i];
+		if (ph->p_type == PT_NOTE && is_mapped(info, ph->p_vaddr, ph->p_filesz))
+			vt_known_key(key, (const void *)(info->dlpi_addr + ph->p_vaddr),
+				     ph->p_filesz, ph->p_align, text);
+	}
+}
+
 /*
  * Whether the text at an address is what its file holds, and nobody has changed it before us: only
  * then others may be told what was found in it.

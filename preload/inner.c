@@ -13,6 +13,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "cfi.h"
 #include "hash.h"
 #include "inline.h"
 #include <fcntl.h>
@@ -151,32 +152,12 @@ extern const uint8_t vt_site[], vt_site_full[], vt_site_clone[], vt_site_clone3[
 struct library {
 	const char *name;
 	uint64_t base;
-	const uint8_t *eh_frame_hdr;
+	bool has_table; /* of its functions */
 	uint64_t text_lo, text_hi;
 	uint32_t found, redirected;
 };
 
 static int mem_fd;
-
-/* The sorted table of .eh_frame_hdr: pairs of 32-bit offsets from the header itself. */
-static const int32_t *fde_table(const uint8_t *hdr, size_t *n)
-{
-	if (hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
-		return NULL;
-	*n = *(const uint32_t *)(hdr + 8);
-	return (const int32_t *)(hdr + 12);
-}
-
-/* Length of the function that an FDE describes, 0 if it is not of the usual form. */
-static uint64_t fde_length(const uint8_t *fde)
-{
-	uint32_t cie_off = *(const uint32_t *)(fde + 4);
-	const uint8_t *cie = fde + 4 - cie_off;
-	/* The augmentation "zR..." with pc-relative 32-bit pointers is what compilers write. */
-	if (*(const uint32_t *)fde == 0xffffffff || cie[8] != 1 || cie[9] != 'z')
-		return 0;
-	return *(const uint32_t *)(fde + 12);
-}
 
 /*
  * Whether any instruction may address memory below the stack pointer, or jump into the site: to its
@@ -347,26 +328,6 @@ static void consider(struct library *l, const uint8_t *fn, uint64_t len, uint64_
 	vt_note_site(l->name, l->base, fn + i, nr, what);
 }
 
-/* The function that holds an address, by the table of n pairs; its length, 0: none is known. */
-static uint64_t function_of(const struct library *l, const int32_t *table, size_t n,
-			    const uint8_t *at, const uint8_t **fn)
-{
-	int64_t offset = at - l->eh_frame_hdr;
-	size_t lo = 0, hi = n;
-	while (lo < hi) {
-		size_t middle = (lo + hi) / 2;
-		if (table[2 * middle] <= offset)
-			lo = middle + 1;
-		else
-			hi = middle;
-	}
-	if (!lo)
-		return 0;
-	*fn = l->eh_frame_hdr + table[2 * lo - 2];
-	uint64_t len = fde_length(l->eh_frame_hdr + table[2 * lo - 1]);
-	return at < *fn + len && (uint64_t)*fn + len <= l->text_hi ? len : 0;
-}
-
 /*
  * What the library's sites are remembered by; empty: they are not. Also by which calls are ours.
  */
@@ -374,13 +335,7 @@ static void remember_by(char key[VT_CODE_KEY], const struct dl_phdr_info *info,
 			const ElfW(Phdr) * text)
 {
 	uint64_t ours = 0;
-	*key = '\0';
-	for (int i = 0; text && i < info->dlpi_phnum && !*key; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		if (ph->p_type == PT_NOTE)
-			vt_known_key(key, (const void *)(info->dlpi_addr + ph->p_vaddr),
-				     ph->p_filesz, ph->p_align, text);
-	}
+	vt_known_key_of(key, info, text);
 	for (size_t i = 0; i < sizeof(vt_known); i++)
 		ours = vt_mix(ours, vt_known[i]);
 	size_t n = strlen(key);
@@ -393,13 +348,13 @@ static void remember_by(char key[VT_CODE_KEY], const struct dl_phdr_info *info,
 }
 
 /* Look at the system call instruction at call; true: it is a site. */
-static bool look_at(struct library *l, const int32_t *table, size_t n, const uint8_t *call)
+static bool look_at(struct library *l, const uint8_t *call)
 {
-	const uint8_t *site = call - (SITE_LEN - 2), *fn;
-	uint64_t len = *site == 0xb8 ? function_of(l, table, n, site, &fn) : 0;
+	const uint8_t *site = call - (SITE_LEN - 2);
+	uint64_t at = (uint64_t)site, lo, hi;
 	uint32_t before = l->found;
-	if (len)
-		consider(l, fn, len, (uint64_t)(site - fn));
+	if (*site == 0xb8 && vt_cfi_function(at, &lo, &hi) && hi <= l->text_hi)
+		consider(l, (const uint8_t *)lo, hi - lo, at - lo);
 	return l->found != before;
 }
 
@@ -411,9 +366,7 @@ static void scan(struct library *l, const struct dl_phdr_info *info, const ElfW(
 {
 	static struct vt_code_sites sites;
 	char key[VT_CODE_KEY];
-	size_t n;
-	const int32_t *table = l->eh_frame_hdr ? fde_table(l->eh_frame_hdr, &n) : NULL;
-	if (!table || !text) {
+	if (!l->has_table || !text) {
 		vt_note(l->name, "left alone: no table of its functions");
 		return;
 	}
@@ -425,14 +378,14 @@ static void scan(struct library *l, const struct dl_phdr_info *info, const ElfW(
 			const uint8_t *at = lo + sites.call[i];
 			if (sites.call[i] >= SITE_LEN - 2 && at < end - 1 && at[0] == 0x0f &&
 			    at[1] == 0x05)
-				look_at(l, table, n, at);
+				look_at(l, at);
 		}
 	} else {
 		bool all = *key && vt_known_is_whole(info->dlpi_name, text, lo);
 		sites.n = 0;
 		for (const uint8_t *at = lo + SITE_LEN - 2; (at = vt_next_syscall(at, end)) < end;
 		     at += 2)
-			if (look_at(l, table, n, at) && (all &= sites.n < VT_MOST_CALLS))
+			if (look_at(l, at) && (all &= sites.n < VT_MOST_CALLS))
 				sites.call[sites.n++] = (uint32_t)(at - lo);
 		if (all)
 			vt_known_add(key, &sites);
@@ -471,8 +424,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 		uint64_t at = info->dlpi_addr + ph->p_vaddr;
 		if (ph->p_type == PT_DYNAMIC && *info->dlpi_name)
 			name = soname(info, ph);
-		if (ph->p_type == PT_GNU_EH_FRAME)
-			l.eh_frame_hdr = (const uint8_t *)at;
+		l.has_table |= ph->p_type == PT_GNU_EH_FRAME;
 		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X)) {
 			text = ph;
 			l.text_lo = at;

@@ -271,6 +271,7 @@ uint32_t vt_stack_frames(uint32_t id, const uint64_t **pc);
 void vt_stack_forget(void);
 
 /* files.c */
+const char *vt_name_of_fd(int fd, char *path, size_t size);
 uint32_t vt_file_of_fd(int fd, uint64_t prot, uint64_t flags);
 uint32_t vt_file_new(uint8_t kind, uint64_t ino, const char *path);
 uint32_t vt_file_of_segment(int shmid);
