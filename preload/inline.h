@@ -52,6 +52,7 @@ struct vt_code_sites {
 };
 
 /* inline_site.c */
+unsigned vt_code_movable(const uint8_t *p, bool *writes_rax);
 bool vt_code_site(struct vt_code_site *s, const uint8_t *text, const uint8_t *call);
 bool vt_code_is_jumped_into(const struct vt_code_site *s, const struct vt_code *m);
 

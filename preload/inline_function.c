@@ -61,47 +61,33 @@ static bool add_number(struct vt_code_site *s, uint32_t nr)
 	return true;
 }
 
+/* Where an instruction goes on behind what branches are prefixed with: hints, bnd, REX. */
+static const uint8_t *behind_prefixes(const uint8_t *p)
+{
+	while (*p == 0x2e || *p == 0x3e || *p == 0xf2 || (*p & 0xf0) == 0x40)
+		p++;
+	return p;
+}
+
 /* Where a branch of this length leads, NULL: it is none, or goes by a register or memory. */
 static const uint8_t *target(const uint8_t *p, unsigned len)
 {
 	const uint8_t *end = p + len;
 	int32_t distance;
-	if (len >= 2 && ((end[-2] & 0xf0) == 0x70 || end[-2] == 0xeb || (end[-2] & 0xfc) == 0xe0))
+	p = behind_prefixes(p);
+	if ((*p & 0xf0) == 0x70 || *p == 0xeb || (*p & 0xfc) == 0xe0)
 		return end + (int8_t)end[-1];
-	bool far = (len >= 5 && (end[-5] & 0xfe) == 0xe8) ||
-		   (len >= 6 && end[-6] == 0x0f && (end[-5] & 0xf0) == 0x80);
-	if (!far)
+	if ((*p & 0xfe) != 0xe8 && (*p != 0x0f || (p[1] & 0xf0) != 0x80))
 		return NULL;
-	memcpy(&distance, end - 4, sizeof(distance));
+	memcpy(&distance, end - sizeof(distance), sizeof(distance));
 	return end + distance;
 }
 
 /* A jump through a table, or the like. */
 static bool is_indirect_jump(const uint8_t *p)
 {
-	while (*p == 0x3e || *p == 0xf2 || (*p & 0xf0) == 0x40)
-		p++;
+	p = behind_prefixes(p);
 	return *p == 0xff && (p[1] >> 3 & 7) == 4;
-}
-
-/* Whether an instruction does the same wherever it stands. Of arithmetic and moves only. */
-static bool is_movable(const uint8_t *p)
-{
-	p += (*p & 0xf0) == 0x40;
-	bool wide = *p == 0x0f;
-	uint8_t op = p[wide];
-	if (wide) {
-		if ((op & 0xf0) != 0x40 && op != 0xaf && (op & 0xf6) != 0xb6)
-			return false;
-	} else if ((op < 0x40 && (op & 6) == 4) || (op & 0xf0) == 0xb0 || (op & 0xfe) == 0x98 ||
-		   ((op & 0xf0) == 0x50 && op != 0x5c)) {
-		return true;
-	} else if (!(op < 0x40 && (op & 7) < 4) && op != 0x63 && op != 0x69 && op != 0x6b &&
-		   (op < 0x80 || op > 0x8b || op == 0x82) && op != 0x8d && (op & 0xfe) != 0xc0 &&
-		   (op & 0xfe) != 0xc6 && (op & 0xfc) != 0xd0 && (op & 0xfe) != 0xf6) {
-		return false;
-	}
-	return (p[wide + 1] & 0xc7) != 0x05; /* an address that is told from here */
 }
 
 /* The last instructions before the call, as many as a jump needs. False: one cannot be moved. */
@@ -109,8 +95,9 @@ static bool take_window(struct vt_code_site *s, const uint8_t *const *before, un
 			const uint8_t *call)
 {
 	unsigned first = n;
+	bool writes_rax;
 	do {
-		if (!first-- || !is_movable(before[first]))
+		if (!first-- || !vt_code_movable(before[first], &writes_rax))
 			return false;
 	} while (call + VT_SYSCALL_LEN - before[first] < VT_MOV_LEN);
 	for (s->n = 0; first < n; first++)

@@ -24,7 +24,7 @@
 #define MOST_ID    32
 #define LINE_BYTES (VT_CODE_KEY + VT_MOST_CALLS * 9 + 2)
 #define BUCKETS    2048
-#define RULES      " v5" /* of inline_site.c: to be changed with them */
+#define RULES      " v6" /* of inline_site.c: to be changed with them */
 #define MOST_LINES (BUCKETS / 4 * 3)
 
 static struct {

@@ -23,8 +23,9 @@ enum written { UNKNOWN, REGISTER, OTHER, NOTHING };
 static enum written written(const uint8_t *p, const uint8_t *modrm)
 {
 	unsigned group = *modrm >> 3 & 7;
-	if (*p == 0x0f) /* cmov; movzx, movsx */
-		return (p[1] & 0xf0) == 0x40 || (p[1] & 0xf6) == 0xb6 ? REGISTER : UNKNOWN;
+	if (*p == 0x0f) /* cmov; imul; movzx, movsx */
+		return (p[1] & 0xf0) == 0x40 || p[1] == 0xaf || (p[1] & 0xf6) == 0xb6 ? REGISTER
+										      : UNKNOWN;
 	if (*p < 0x40 && (*p & 7) < 4) /* arithmetic; cmp */
 		return *p >= 0x38 ? NOTHING : *p & 2 ? REGISTER : OTHER;
 	switch (*p) {
@@ -55,35 +56,38 @@ static enum written written(const uint8_t *p, const uint8_t *modrm)
 }
 
 /*
- * Length of an instruction that moves or computes a value, does the same wherever it stands, goes
- * on behind itself, and leaves rax alone, and rsp but for a push or a pop. 0: it is none.
+ * Length of an instruction that moves or computes a value, does the same wherever it stands, and
+ * goes on behind itself; it leaves rsp alone but for a push or a pop. 0: it is none. *writes_rax:
+ * whether it may.
  */
-static unsigned move_length(const uint8_t *p)
+unsigned vt_code_movable(const uint8_t *p, bool *writes_rax)
 {
 	unsigned rex = (*p & 0xf0) == 0x40 ? *p : 0, to;
 	const uint8_t *op = p + (rex != 0), *modrm = op + (*op == 0x0f) + 1;
+	bool writes, unfit = false;
 	if ((*op & 0xf8) == 0xb8 || (*op & 0xf0) == 0x50) { /* mov of a number; push, pop */
 		to = (*op & 7u) | (rex & 1) << 3;
-		bool push = (*op & 0xf8) == 0x50;
-		return push || (to != 0 && to != 4) ? vt_instruction_length(p) : 0;
+		writes = (*op & 0xf8) != 0x50;
+	} else {
+		enum written what = written(op, modrm);
+		bool in_memory = *modrm >> 6 != 3;
+		to = what == REGISTER ? (*modrm >> 3 & 7u) | (rex & 4) << 1
+				      : (*modrm & 7u) | (rex & 1) << 3;
+		writes = what == REGISTER || (what == OTHER && !in_memory);
+		/* not known; or its address is told from where it stands */
+		unfit = what == UNKNOWN || (*modrm & 0xc7) == 0x05;
 	}
-	enum written what = written(op, modrm);
-	bool in_memory = *modrm >> 6 != 3;
-	to =
-	    what == REGISTER ? (*modrm >> 3 & 7u) | (rex & 4) << 1 : (*modrm & 7u) | (rex & 1) << 3;
-	bool writes = what == REGISTER || (what == OTHER && !in_memory);
-	bool from_here = (*modrm & 0xc7) == 0x05; /* its address is told from where it stands */
-	if (what == UNKNOWN || from_here || (writes && (to == 0 || to == 4)))
-		return 0;
-	return vt_instruction_length(p);
+	*writes_rax = writes && to == 0;
+	return unfit || (writes && to == 4) ? 0 : vt_instruction_length(p);
 }
 
 /* Whether the moves that begin at p lead to the system call exactly. */
 static bool read_moves(struct vt_code_site *s, const uint8_t *p, const uint8_t *call)
 {
 	while (p < call && s->n < VT_MOST_MOVES + 1) {
-		unsigned len = move_length(p);
-		if (!len)
+		bool writes_rax;
+		unsigned len = vt_code_movable(p, &writes_rax);
+		if (!len || writes_rax)
 			return false;
 		s->at[s->n++] = p;
 		p += len;

@@ -120,7 +120,7 @@ class Large(RealPrograms):
         cache = self.dir / "code"
         self.assertEqual(self.run_chromium(self.strace(f"VMTRAIL_CACHE={cache}"),
                                            self.dir / "recorded"), plain)
-        self.assertRegex(cache.read_text(), r"(?m)^[0-9a-f]{40} \w+ e\w{6} v5 \w+")
+        self.assertRegex(cache.read_text(), r"(?m)^[0-9a-f]{40} \w+ e\w{6} v6 \w+")
         self.assert_nothing_escapes(10)
 
 

@@ -130,11 +130,11 @@ class Loaded(TraceTest):
         self.assertEqual(self.calls_at_exit(cache), 1)
         self.assertEqual(cache.read_text(), found)
         # It is what the next process goes by ...
-        cache.write_text(re.sub(r" v5 .*", " v5", line) + "\n")
+        cache.write_text(re.sub(r" v6 .*", " v6", line) + "\n")
         self.assertEqual(self.calls_at_exit(cache), 0)
         # ... but only to know where to look.
         for wrong in (line + " 0 1 7fffffff ffffffff 123456789abcdef", line * 3, line[:-1] + "g",
-                      "\n" * 70000, "v5 " * 30000, line.replace("v5", "v4"), ""):
+                      "\n" * 70000, "v6 " * 30000, line.replace("v6", "v5"), ""):
             with self.subTest(cache=wrong[:200]):
                 cache.write_text(wrong + "\n")
                 self.assertEqual(self.calls_at_exit(cache), 1)
@@ -173,7 +173,7 @@ class Loaded(TraceTest):
             done = run([VMTRAIL, "record", "-o", self.traces_dir, "--", "true"],
                        env=environment(LD_PRELOAD=plugin("large"), **env))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v5 ")
+            self.assertRegex((path / "vmtrail" / "code").read_text(), "(?m) v6 ")
         done = run([VMTRAIL, "record", "--cache=", "-o", self.traces_dir, "--", "true"])
         self.assertEqual((done.returncode, done.stderr),
                          (2, "vmtrail: --cache=: expected a file name, or no\n"))
