@@ -47,11 +47,6 @@ static struct alt *ours(const stack_t *now)
 	return a;
 }
 
-static bool is_gone(uint32_t tid)
-{
-	return vt_sys3(SYS_tgkill, vt.pid, tid, 0) == -3 /* ESRCH */;
-}
-
 /* This thread's own from before, or that of a thread which is gone. */
 static struct alt *find(uint32_t tid)
 {
@@ -60,7 +55,7 @@ static struct alt *find(uint32_t tid)
 		a = a->next;
 	for (int i = 0; !a && i < TRIES && alts.all; i++) {
 		alts.hand = alts.hand && alts.hand->next ? alts.hand->next : alts.all;
-		if (is_gone(alts.hand->tid))
+		if (vt_is_gone(vt.pid, alts.hand->tid))
 			a = alts.hand;
 	}
 	return a;

@@ -227,7 +227,7 @@ void vt_call_bury(void)
 {
 	for (struct vt_pending *p = vt.threads; p; p = p->next) {
 		if (!*(void *volatile *)&p->frame || p->pid != vt.pid || p == vt_me()->pending ||
-		    vt_sys3(SYS_tgkill, p->pid, p->tid, 0) != -ESRCH)
+		    !vt_is_gone(p->pid, p->tid))
 			continue;
 		vt_call_left(p);
 		vt.heal_wanted = true;

@@ -33,8 +33,7 @@ static struct vt_pending *pending_record(uint32_t tid)
 	for (int i = 0; i < 2 && vt.threads; i++) {
 		struct vt_pending *p = vt.thread_hand ? vt.thread_hand : vt.threads;
 		vt.thread_hand = p->next;
-		if (!p->frame && p->tid != tid &&
-		    (!p->tid || vt_sys3(SYS_tgkill, p->pid, p->tid, 0) == -3 /* ESRCH */)) {
+		if (!p->frame && p->tid != tid && (!p->tid || vt_is_gone(p->pid, p->tid))) {
 			p->tid = tid;
 			p->pid = pid;
 			return p;

@@ -305,13 +305,9 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 /* Redirect what can be redirected, in texts of so many bytes at most. */
 void vt_inline_install(uint64_t bytes)
 {
-	uint32_t a = 1, b, c = 0, d;
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	if (!(c & 1u << 27 /* OSXSAVE: vt_site_far keeps the vector registers */))
+	if (!bytes || !vt_vectors_can_be_kept())
 		return;
 	limit = bytes;
-	if (!limit)
-		return;
 	dl_iterate_phdr(visit, NULL);
 }
 

@@ -184,11 +184,19 @@ static bool doubtful(const uint8_t *fn, uint64_t len, uint64_t site)
 	return false;
 }
 
-static bool vectors_can_be_kept(void)
+/*
+ * Whether the full thunks can keep the vector registers (OSXSAVE). Asked once: under a hypervisor
+ * the answer takes a microsecond or more.
+ */
+bool vt_vectors_can_be_kept(void)
 {
-	uint32_t a = 1, b, c = 0, d;
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	return c & (1u << 27); /* OSXSAVE */
+	static enum { UNKNOWN, NO, YES } answer;
+	if (answer == UNKNOWN) {
+		uint32_t a = 1, b, c = 0, d;
+		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+		answer = c & (1u << 27) ? YES : NO;
+	}
+	return answer == YES;
 }
 
 static bool redirect_to(const uint8_t *site, const uint8_t *entry)
@@ -206,7 +214,7 @@ static bool redirect_to(const uint8_t *site, const uint8_t *entry)
 static bool redirect(const uint8_t *site, uint32_t nr, bool small)
 {
 	const uint8_t *entry = (small ? vt_site : vt_site_full) + (uint64_t)nr * ENTRY_LEN;
-	return (small || vectors_can_be_kept()) && redirect_to(site, entry);
+	return (small || vt_vectors_can_be_kept()) && redirect_to(site, entry);
 }
 
 /* The name of one of our calls. */

@@ -52,15 +52,14 @@ static long guard_seen_by(uint32_t tid)
  * what it sees; one that has ended, reaped or not, has no memory, and another process that got its
  * number has other memory. Where nobody may be asked, one that is not reaped counts as running.
  */
-static bool is_gone(uint32_t tid)
+static bool has_left(uint32_t tid)
 {
 	if (vt.foreign_pids)
 		return false;
 	if (!atomic_load(&vt.sandboxed) &&
 	    guard_seen_by((uint32_t)vt_sys0(SYS_gettid)) == (long)vt.pid)
 		return guard_seen_by(tid) != (long)vt.pid;
-	return vt_sys3(SYS_tgkill, vt.pid, tid, 0) == -ESRCH &&
-	       vt_sys3(SYS_tgkill, tid, tid, 0) == -ESRCH;
+	return vt_is_gone(vt.pid, tid) && vt_is_gone(tid, tid);
 }
 
 /* True: the lock was a dead task's, in the middle of whatever it did. */
@@ -83,7 +82,7 @@ static bool take(struct vt_lock *l)
 		word |= WAITED;
 		long ret = vt_sys4(SYS_futex, &l->state, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, word,
 				   (long)&look);
-		if (ret == -ETIMEDOUT && is_gone(word & HOLDER) &&
+		if (ret == -ETIMEDOUT && has_left(word & HOLDER) &&
 		    atomic_compare_exchange_strong(&l->state, &word, me | WAITED))
 			return true;
 		word = atomic_load(&l->state);

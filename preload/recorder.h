@@ -396,6 +396,7 @@ void vt_before_sandbox(bool strict, const void *filter);
 /* inner.c */
 void vt_inner_install(const char *cache);
 bool vt_is_memory_call(uint32_t nr);
+bool vt_vectors_can_be_kept(void);
 const uint8_t *vt_next_syscall(const uint8_t *at, const uint8_t *end);
 void vt_note_site(const char *module, uint64_t base, const uint8_t *at, uint32_t nr,
 		  const char *what);

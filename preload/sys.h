@@ -10,6 +10,7 @@
 #ifndef VMTRAIL_SYS_H
 #define VMTRAIL_SYS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -80,6 +81,12 @@ static inline void vt_relax(void)
 #define vt_sys2(nr, a, b)       vt_sys6(nr, (long)(a), (long)(b), 0, 0, 0, 0)
 #define vt_sys3(nr, a, b, c)    vt_sys6(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define vt_sys4(nr, a, b, c, d) vt_sys6(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+
+/* Whether the process has no such task any more; a zombie is one still. */
+static inline bool vt_is_gone(uint32_t pid, uint32_t tid)
+{
+	return vt_sys3(SYS_tgkill, pid, tid, 0) == -3 /* ESRCH */;
+}
 
 /* Nanoseconds of a clock; the vDSO is not used, for it may not be there yet. */
 static inline uint64_t vt_clock_ns(int clock)

@@ -24,11 +24,6 @@ struct vt_borrower {
 /* The thread that holds the lock across the system call that makes a process. */
 static _Atomic uint32_t forking;
 
-static bool is_gone(uint32_t tid)
-{
-	return vt_sys3(SYS_tgkill, tid, tid, 0) == -3 /* ESRCH */;
-}
-
 static struct vt_borrower *find(uint32_t tid)
 {
 	struct vt_borrower *b = atomic_load_explicit(&vt.borrowers, memory_order_acquire);
@@ -42,7 +37,7 @@ static void add(void *arg)
 {
 	struct vt_borrower **added = arg;
 	struct vt_borrower *b = atomic_load(&vt.borrowers);
-	while (b && !is_gone(b->thread.tid))
+	while (b && !vt_is_gone(b->thread.tid, b->thread.tid))
 		b = b->next;
 	if (!b && (b = vt_arena_last(sizeof(*b)))) {
 		b->next = atomic_load(&vt.borrowers);
@@ -154,7 +149,7 @@ void vt_task_note_survivors(void)
 {
 	char line[96];
 	for (struct vt_borrower *b = atomic_load(&vt.borrowers); b; b = b->next) {
-		if (is_gone(b->thread.tid))
+		if (vt_is_gone(b->thread.tid, b->thread.tid))
 			continue;
 		struct vt_text t = { line, line + sizeof(line) - 1 };
 		vt_text_str(&t, "task ");
