@@ -12,17 +12,52 @@
 
 /* The least size of the table, a power of two. */
 #define LEAST_HEADS 8192
-/* So many entries of one hash are looked at. */
+/* The table has so many places for each that is in use, but not more than two for an entry. */
+#define SPARSE 32
+/* So many entries of a range are looked at, among so many of its hash. */
 #define LOOK_BACK 6
+#define OF_HASH   8
 /* The chain of what is no entry of the table. */
 #define PIECE UINT32_MAX
 /* So many entries ahead the table is fetched when it is made anew. */
 #define AHEAD 16
 
-_Static_assert(sizeof(struct vt_death) + 3 * sizeof(uint32_t) + 2 * sizeof(uint32_t) <= 64,
+_Static_assert(sizeof(struct vt_death) + 3 * sizeof(uint32_t) + 2 * sizeof(struct vt_deaths_head) <=
+		   64,
 	       "a death takes at most 64 bytes, its place in the tree and in the table included");
 
-static uint32_t *head_of(const struct vt_deaths *d, uint64_t lo, uint64_t hi)
+/*
+ * vt_deaths_head.threads: whose the last entries are, in two sets of hashes and a count. The newer
+ * set is of that many entries, the older one of the OF_HASH before them. Most who ask are in
+ * neither, and no entry needs to be fetched, of which each is somewhere else in memory.
+ */
+#define SET_BITS    14u
+#define SET         ((1u << SET_BITS) - 1)
+#define COUNT_SHIFT (2 * SET_BITS)
+
+static uint32_t bit_of(uint32_t tid)
+{
+	return 1u << tid % SET_BITS;
+}
+
+static bool may_be_of(const struct vt_deaths_head *head, uint32_t tid)
+{
+	return (head->threads | head->threads >> SET_BITS) & bit_of(tid);
+}
+
+static void note_threads(struct vt_deaths_head *head, uint32_t a, uint32_t b)
+{
+	uint32_t count = head->threads >> COUNT_SHIFT, newer = head->threads & SET,
+		 older = head->threads >> SET_BITS & SET;
+	if (count == OF_HASH) {
+		older = newer;
+		newer = count = 0;
+	}
+	newer |= bit_of(a) | bit_of(b);
+	head->threads = (count + 1) << COUNT_SHIFT | older << SET_BITS | newer;
+}
+
+static struct vt_deaths_head *head_of(const struct vt_deaths *d, uint64_t lo, uint64_t hi)
 {
 	uint64_t x = (lo ^ (hi - lo) << 40) * 0x9e3779b97f4a7c15u;
 	return &d->heads[(x ^ x >> 32) & (d->n_heads - 1)];
@@ -86,16 +121,19 @@ bool vt_deaths_is_piece(const struct vt_deaths *d, uint32_t i)
 static void chain(struct vt_deaths *d, uint32_t i)
 {
 	struct vt_death *entry = vt_deaths_at(d, i);
-	uint32_t *head = head_of(d, entry->lo, entry->hi);
-	entry->chain = *head;
-	*head = i;
+	struct vt_deaths_head *head = head_of(d, entry->lo, entry->hi);
+	d->n_used += !head->newest;
+	entry->chain = head->newest;
+	head->newest = i;
+	note_threads(head, entry->birth_tid, entry->death_tid);
 }
 
-/* Make the table twice as large. */
+/* Make the table twice as large, for the n entries that there are. */
 static void grow(struct vt_deaths *d, uint32_t n)
 {
 	vt_large_free(d->heads, d->n_heads * sizeof(*d->heads));
 	d->n_heads = d->n_heads ? 2 * d->n_heads : LEAST_HEADS;
+	d->n_used = 0;
 	d->heads = vt_large_alloc(d->n_heads * sizeof(*d->heads), d->n_heads > LEAST_HEADS);
 	for (uint32_t i = 1; i < n; i++) {
 		if (i + AHEAD < n) {
@@ -109,7 +147,7 @@ static void grow(struct vt_deaths *d, uint32_t n)
 
 void vt_deaths_index(struct vt_deaths *d, uint32_t i)
 {
-	if (i >= d->n_heads)
+	if (i >= d->n_heads && d->n_used >= d->n_heads / SPARSE)
 		grow(d, i);
 	chain(d, i);
 }
@@ -118,12 +156,14 @@ uint32_t vt_deaths_same(const struct vt_deaths *d, uint64_t lo, uint64_t hi, uin
 {
 	lo >>= VT_PAGE_SHIFT;
 	hi >>= VT_PAGE_SHIFT;
-	uint32_t i = d->n_heads ? *head_of(d, lo, hi) : 0;
-	for (int n = 0; i && n < LOOK_BACK; n++) {
+	const struct vt_deaths_head *head = d->n_heads ? head_of(d, lo, hi) : NULL;
+	uint32_t i = head && may_be_of(head, tid) ? head->newest : 0;
+	for (int n = 0, of_range = 0; i && n < OF_HASH && of_range < LOOK_BACK; n++) {
 		const struct vt_death *entry = vt_deaths_at(d, i);
-		if (entry->lo == lo && entry->hi == hi &&
-		    (entry->birth_tid == tid || entry->death_tid == tid))
+		bool same = entry->lo == lo && entry->hi == hi;
+		if (same && (entry->birth_tid == tid || entry->death_tid == tid))
 			return i;
+		of_range += same;
 		i = entry->chain;
 	}
 	return 0;

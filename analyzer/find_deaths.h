@@ -23,13 +23,19 @@ struct vt_dead {
 	uint32_t beneath; /* of find_history.c: the tree of what it covers */
 };
 
-/* A death as it is kept. */
+/* A death as it is kept: page numbers, and threads by numbers that no kernel goes beyond. */
 struct __attribute__((packed, aligned(4))) vt_death {
-	uint64_t lo : 46, owner : 16, exec : 1, file : 1; /* page numbers */
+	uint64_t lo : 46, owner : 16, exec : 1, file : 1;
 	uint64_t hi : 46, killer : 16;
-	uint32_t birth_tid, death_tid;
+	uint64_t birth : 42, birth_tid : 22;
+	uint64_t death : 42, death_tid : 22;
 	uint32_t chain; /* the entry before of the same hash; in the log of claims, the claim */
-	uint64_t birth, death;
+};
+
+/* The entries of one hash. */
+struct vt_deaths_head {
+	uint32_t newest;  /* 0: there are none */
+	uint32_t threads; /* whose the last of them are, by hash: see find_deaths.c */
 };
 
 /*
@@ -40,8 +46,8 @@ struct vt_deaths {
 	struct vt_death **chunks;
 	uint32_t n; /* indices are below it */
 	size_t n_chunks, cap_chunks;
-	uint32_t *heads; /* the newest entry by hash of its range */
-	size_t n_heads;
+	struct vt_deaths_head *heads; /* by hash of the range */
+	size_t n_heads, n_used;
 };
 
 #define VT_DEATHS_CHUNK (1u << 17)

@@ -163,15 +163,44 @@ static void test_a_thread_finds_its_own_dead_mapping(void **state)
 	vt_history_free(&h);
 }
 
+/* Against a list of the last deaths of the one range, by threads that often are the same. */
+static void test_a_thread_is_found_among_the_last_six_of_a_range(void **state)
+{
+	struct vt_history h = { 0 };
+	uint32_t tids[1000];
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++) {
+		tids[i] = i % 7 ? 5 : 4200 + i * 31 % 40;
+		const struct vt_dead d = { .lo = 16 * PAGE,
+					   .hi = 32 * PAGE,
+					   .death = i + 1,
+					   .birth_tid = tids[i],
+					   .death_tid = tids[i] };
+		vt_history_add(&h, &d);
+		for (uint32_t tid = 4200; tid < 4240; tid++) {
+			const char *expected = "nothing";
+			char text[32];
+			for (uint32_t j = i + 1; j-- > (i < 5 ? 0 : i - 5);)
+				if (tids[j] == tid) {
+					snprintf(text, sizeof(text), "16-32 of #%u", j + 1);
+					expected = text;
+					break;
+				}
+			assert_string_equal(same(&h, 16, 32, tid), expected);
+		}
+	}
+	vt_history_free(&h);
+}
+
 static void test_everything_that_a_death_says_is_kept(void **state)
 {
 	struct vt_history h = { 0 };
 	const struct vt_dead d = { .lo = 0xfffffffffff000 - PAGE,
 				   .hi = 0xfffffffffff000,
-				   .birth = 1ull << 50,
-				   .death = (1ull << 50) + 1,
-				   .birth_tid = UINT32_MAX - 1,
-				   .death_tid = UINT32_MAX,
+				   .birth = (1ull << 42) - 2,
+				   .death = (1ull << 42) - 1,
+				   .birth_tid = (1u << 22) - 2, /* PID_MAX_LIMIT */
+				   .death_tid = (1u << 22) - 1,
 				   .owner = UINT16_MAX,
 				   .killer = UINT16_MAX - 1,
 				   .exec = true,
@@ -241,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_claims_that_come_and_go_are_found),
 		cmocka_unit_test(test_everything_that_a_death_says_is_kept),
 		cmocka_unit_test(test_a_thread_finds_its_own_dead_mapping),
+		cmocka_unit_test(test_a_thread_is_found_among_the_last_six_of_a_range),
 		cmocka_unit_test(test_every_page_knows_its_last_death),
 		cmocka_unit_test(test_with_a_reach_memory_is_bounded),
 	};
