@@ -1,5 +1,5 @@
 /*
- * address_marks.c - bits for granules of the address space.
+ * address_marks.c - counts of ranges for granules of the address space.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -7,39 +7,43 @@
 
 #include "alloc.h"
 
-#define GRANULE_SHIFT 14
-#define BITS          (1u << 18)
-/* A range of more granules than this is not looked at piece by piece. */
-#define MOST 256
-
-static uint32_t bit_of(uint64_t granule)
+/* The granules of a range; false: it is too large. */
+static bool granules_of(uint64_t lo, uint64_t hi, uint64_t *first, uint64_t *last)
 {
-	return (uint32_t)(granule * 0x9e3779b97f4a7c15u >> 40) % BITS;
+	*first = lo >> VT_MARKS_GRANULE_SHIFT;
+	*last = (hi - 1) >> VT_MARKS_GRANULE_SHIFT;
+	return *last - *first < VT_MARKS_MOST;
 }
 
-void vt_marks_set(struct vt_marks *m, uint64_t lo, uint64_t hi)
+void vt_marks_add(struct vt_marks *m, uint64_t lo, uint64_t hi)
 {
-	uint64_t first = lo >> GRANULE_SHIFT, last = (hi - 1) >> GRANULE_SHIFT;
-	if (!m->bits)
-		m->bits = vt_calloc(BITS / 64, sizeof(*m->bits));
-	m->all |= last - first >= MOST;
-	for (uint64_t g = first; !m->all && g <= last; g++)
-		m->bits[bit_of(g) / 64] |= 1ull << bit_of(g) % 64;
+	uint64_t g, last;
+	if (!m->counts)
+		m->counts = vt_calloc(VT_MARKS_COUNTS, sizeof(*m->counts));
+	if (!granules_of(lo, hi, &g, &last)) {
+		m->large++;
+		return;
+	}
+	for (; g <= last; g++)
+		if (*vt_marks_count(m, g) != UINT8_MAX)
+			++*vt_marks_count(m, g);
 }
 
-void vt_marks_clear(struct vt_marks *m)
+void vt_marks_remove(struct vt_marks *m, uint64_t lo, uint64_t hi)
 {
-	free(m->bits);
+	uint64_t g, last;
+	if (!granules_of(lo, hi, &g, &last)) {
+		m->large--;
+		return;
+	}
+	/* what has been full may have been more, and stays */
+	for (; g <= last; g++)
+		if (*vt_marks_count(m, g) != UINT8_MAX)
+			--*vt_marks_count(m, g);
+}
+
+void vt_marks_free(struct vt_marks *m)
+{
+	free(m->counts);
 	*m = (struct vt_marks){ 0 };
-}
-
-bool vt_marks_may_hold(const struct vt_marks *m, uint64_t lo, uint64_t hi)
-{
-	uint64_t first = lo >> GRANULE_SHIFT, last = (hi - 1) >> GRANULE_SHIFT;
-	if (!m->bits || m->all || last - first >= MOST)
-		return m->bits;
-	for (uint64_t g = first; g <= last; g++)
-		if (m->bits[bit_of(g) / 64] >> bit_of(g) % 64 & 1)
-			return true;
-	return false;
 }

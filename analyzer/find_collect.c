@@ -165,7 +165,8 @@ static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_rol
 static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t claim)
 {
 	for (size_t i = 0; i < f->n_pieces && f->claims.root; i++)
-		if (f->pieces[i].fate == VT_PIECE_BORN)
+		if (f->pieces[i].fate == VT_PIECE_BORN &&
+		    vt_history_may_hold(&f->claims, f->pieces[i].lo, f->pieces[i].hi))
 			vt_history_remove(&f->claims, f->pieces[i].lo, f->pieces[i].hi);
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];

@@ -15,8 +15,6 @@
 
 /* With a reach, forgotten deaths are cleared away when there are this many more than at last. */
 #define SLACK 8192
-/* Marks are made anew when there have been so many more deaths than stand in the tree at most. */
-#define STALE_MARKS 64
 
 static uint64_t lo_of(const struct vt_history *h, uint32_t i)
 {
@@ -34,6 +32,19 @@ static bool outranks(const struct vt_history *h, uint32_t a, uint32_t b)
 	uint64_t x = vt_deaths_at(&h->deaths, a)->lo * factor;
 	uint64_t y = vt_deaths_at(&h->deaths, b)->lo * factor;
 	return (x ^ x >> 29) > (y ^ y >> 29);
+}
+
+/* Where node i is, something may be, from now on or no longer; asked for with only_last. */
+static void mark(struct vt_history *h, uint32_t i)
+{
+	if (h->only_last)
+		vt_marks_add(&h->marks, lo_of(h, i), hi_of(h, i));
+}
+
+static void unmark(struct vt_history *h, uint32_t i)
+{
+	if (h->only_last)
+		vt_marks_remove(&h->marks, lo_of(h, i), hi_of(h, i));
 }
 
 /* Make a node of entry i. */
@@ -78,6 +89,17 @@ static void split(struct vt_history *h, uint32_t t, uint64_t key, uint32_t *belo
 		}
 	}
 	*to_below = *to_rest = 0;
+}
+
+/* Put node i into the tree, where nothing is. */
+static void place(struct vt_history *h, uint32_t i)
+{
+	uint64_t lo = lo_of(h, i);
+	uint32_t *link = &h->root;
+	while (*link && outranks(h, *link, i))
+		link = lo_of(h, *link) < lo ? &h->nodes[*link].right : &h->nodes[*link].left;
+	split(h, *link, lo, &h->nodes[i].left, &h->nodes[i].right);
+	*link = i;
 }
 
 /* Join two trees; all of a lies below b. */
@@ -128,7 +150,7 @@ static uint32_t *link_to(struct vt_history *h, uint32_t i)
 /* Make addr no inner address of any range. */
 static void cut(struct vt_history *h, uint64_t addr)
 {
-	uint32_t i = find(h, h->root, addr, addr + 1), below, rest;
+	uint32_t i = find(h, h->root, addr, addr + 1);
 	if (!i || lo_of(h, i) == addr)
 		return;
 	if (!h->only_last && !vt_deaths_is_piece(&h->deaths, i)) {
@@ -138,10 +160,12 @@ static void cut(struct vt_history *h, uint64_t addr)
 		i = lower;
 	}
 	uint32_t upper = copy_node(h, i);
+	unmark(h, i);
 	vt_deaths_at(&h->deaths, i)->hi = addr >> VT_PAGE_SHIFT;
 	vt_deaths_at(&h->deaths, upper)->lo = addr >> VT_PAGE_SHIFT;
-	split(h, h->root, addr, &below, &rest);
-	h->root = join(h, join(h, below, upper), rest);
+	mark(h, i);
+	mark(h, upper);
+	place(h, upper);
 }
 
 /* Put the nodes of a tree onto the free list. */
@@ -151,6 +175,7 @@ static void drop(struct vt_history *h, uint32_t t)
 		return;
 	drop(h, h->nodes[t].left);
 	drop(h, h->nodes[t].right);
+	unmark(h, t);
 	h->nodes[t].left = h->free_list;
 	h->free_list = t;
 }
@@ -175,7 +200,12 @@ static void insert(struct vt_history *h, uint32_t i)
 {
 	uint64_t lo = lo_of(h, i), hi = hi_of(h, i);
 	uint32_t middle, old = find(h, h->root, lo, hi);
-	if (old && lo_of(h, old) == lo && hi_of(h, old) == hi) {
+	mark(h, i);
+	if (!old) {
+		place(h, i);
+		return;
+	}
+	if (lo_of(h, old) == lo && hi_of(h, old) == hi) {
 		*link_to(h, old) = i;
 		h->nodes[i] = h->nodes[old];
 		h->nodes[i].older = 0;
@@ -213,16 +243,6 @@ static void forget(struct vt_history *h, uint64_t first)
 	vt_history_free(&old);
 }
 
-/* Mark what is there, and no more what is gone. */
-static void mark_tree(struct vt_history *h, uint32_t t)
-{
-	if (!t)
-		return;
-	vt_marks_set(&h->marks, lo_of(h, t), hi_of(h, t));
-	mark_tree(h, h->nodes[t].left);
-	mark_tree(h, h->nodes[t].right);
-}
-
 /* Enter a death over whatever else died there. */
 static void add_last(struct vt_history *h, const struct vt_dead *d)
 {
@@ -234,13 +254,6 @@ static void add_last(struct vt_history *h, const struct vt_dead *d)
 		i = vt_deaths_add(&h->deaths, d);
 	}
 	insert(h, new_node(h, i));
-	if (h->n_marked++ < h->deaths.n + STALE_MARKS) {
-		vt_marks_set(&h->marks, d->lo, d->hi);
-		return;
-	}
-	vt_marks_clear(&h->marks);
-	mark_tree(h, h->root);
-	h->n_marked = 0;
 }
 
 void vt_history_add(struct vt_history *h, const struct vt_dead *d)
@@ -270,7 +283,7 @@ bool vt_history_find(struct vt_history *h, uint64_t lo, uint64_t hi, struct vt_d
 {
 	if (!h->only_last)
 		settle(h);
-	else if (!vt_marks_may_hold(&h->marks, lo, hi))
+	else if (!vt_history_may_hold(h, lo, hi))
 		return false;
 	return tell(h, find(h, h->root, lo, hi), d);
 }
@@ -290,19 +303,45 @@ bool vt_history_older(const struct vt_history *h, const struct vt_dead *d, uint6
 	return tell(h, find(h, d->beneath, lo, hi), older);
 }
 
+/* Take [lo, hi) out of node i, of which it covers an end, or all. */
+static void trim(struct vt_history *h, uint32_t i, uint64_t lo, uint64_t hi)
+{
+	struct vt_death *entry = vt_deaths_at(&h->deaths, i);
+	if (lo_of(h, i) < lo) {
+		unmark(h, i);
+		entry->hi = lo >> VT_PAGE_SHIFT;
+		mark(h, i);
+		return;
+	}
+	*link_to(h, i) = join(h, h->nodes[i].left, h->nodes[i].right);
+	h->nodes[i].left = h->nodes[i].right = 0;
+	if (hi_of(h, i) <= hi) {
+		drop(h, i);
+		return;
+	}
+	unmark(h, i);
+	entry->lo = hi >> VT_PAGE_SHIFT;
+	mark(h, i);
+	place(h, i);
+}
+
 void vt_history_remove(struct vt_history *h, uint64_t lo, uint64_t hi)
 {
-	uint32_t middle;
-	if (!vt_marks_may_hold(&h->marks, lo, hi) || !find(h, h->root, lo, hi))
+	uint32_t middle, i;
+	if (!vt_history_may_hold(h, lo, hi))
 		return;
-	uint32_t above = open_up(h, lo, hi, &middle);
-	h->root = join(h, h->root, above);
+	while ((i = find(h, h->root, lo, hi)) && (lo_of(h, i) >= lo || hi_of(h, i) <= hi))
+		trim(h, i, lo, hi);
+	if (i) {
+		uint32_t above = open_up(h, lo, hi, &middle);
+		h->root = join(h, h->root, above);
+	}
 }
 
 void vt_history_free(struct vt_history *h)
 {
 	vt_deaths_free(&h->deaths);
-	vt_marks_clear(&h->marks);
+	vt_marks_free(&h->marks);
 	free(h->nodes);
 	*h = (struct vt_history){ 0 };
 }

@@ -26,7 +26,6 @@ struct vt_history {
 	size_t cap_nodes;
 	uint32_t settled, root, free_list;
 	struct vt_marks marks; /* with only_last: where there may be something */
-	uint32_t n_marked;     /* ... entries since the marks were made */
 	size_t forget_at;
 };
 
@@ -52,6 +51,12 @@ bool vt_history_same(const struct vt_history *h, uint64_t lo, uint64_t hi, uint3
 /* What had died in [lo, hi) before d did; false: nothing. Its own range may go beyond d's. */
 bool vt_history_older(const struct vt_history *h, const struct vt_dead *d, uint64_t lo, uint64_t hi,
 		      struct vt_dead *older);
+
+/* False: nothing has died in [lo, hi). True: perhaps. With only_last, and cheap. */
+static inline bool vt_history_may_hold(const struct vt_history *h, uint64_t lo, uint64_t hi)
+{
+	return vt_marks_may_hold(&h->marks, lo, hi);
+}
 
 /* Forget whatever died in [lo, hi); with only_last. */
 void vt_history_remove(struct vt_history *h, uint64_t lo, uint64_t hi);
