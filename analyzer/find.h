@@ -175,6 +175,7 @@ struct vt_find {
 	    claims; /* the last deaths that findings stand for, and nothing lives there */
 	struct vt_find_piece *pieces; /* of the event under way */
 	size_t n_pieces, cap_pieces;
+	bool files;             /* one of them is of a file */
 	uint32_t heap_owner;    /* of the heap that was there at the start, 0: not known yet */
 	uint32_t actor;         /* its owner */
 	const char *actor_path; /* of the module that made the call, NULL: no file */
@@ -246,10 +247,25 @@ bool vt_find_touched(const struct vt_find *f, const struct vt_event *e, uint64_t
 		     struct vt_find_piece *p);
 
 /* The pages that a call names by its first two arguments; false: it names none. */
-bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi);
+static inline bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
+{
+	const uint8_t *class = vt_kinds[e->kind].arg;
+	uint64_t end;
+	if (class[0] != VT_ARG_ADDR || class[1] != VT_ARG_LEN || !e->a[0] || !e->a[1] ||
+	    __builtin_add_overflow(e->a[0], e->a[1], &end) || end > UINT64_MAX - VT_PAGE_SIZE)
+		return false;
+	*lo = e->a[0] & ~(VT_PAGE_SIZE - 1);
+	*hi = (end + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
+	return true;
+}
 
 /* Whether the call changes attributes or contents of what it names by its first arguments. */
-bool vt_find_is_change(uint8_t kind);
+static inline bool vt_find_is_change(uint8_t kind)
+{
+	const uint64_t changes = 1ull << VT_MPROTECT | 1ull << VT_PKEY_MPROTECT |
+				 1ull << VT_MADVISE | 1ull << VT_MSYNC | 1ull << VT_MREMAP;
+	return changes >> kind & 1;
+}
 
 /* The rules: each returns the claim of what it found, or 0. */
 uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e);

@@ -23,6 +23,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	vt_owners_expect(&f->owners, x->birth);
 	if (fate == VT_PIECE_UNMAPPED)
 		vt_history_expect(&f->history, start, end);
+	f->files |= x->file != 0;
 	f->pieces = vt_grow(f->pieces, f->n_pieces, &f->cap_pieces, sizeof(*f->pieces));
 	f->pieces[f->n_pieces++] = (struct vt_find_piece){
 		.lo = start,
@@ -65,24 +66,6 @@ bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p)
 {
 	const char *path = vt_find_path(f, p->file);
 	return path && f->actor_path && strcmp(path, f->actor_path) == 0;
-}
-
-bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_t *hi)
-{
-	const uint8_t *class = vt_kinds[e->kind].arg;
-	uint64_t end;
-	if (class[0] != VT_ARG_ADDR || class[1] != VT_ARG_LEN || !e->a[0] || !e->a[1] ||
-	    __builtin_add_overflow(e->a[0], e->a[1], &end) || end > UINT64_MAX - VT_PAGE_SIZE)
-		return false;
-	*lo = e->a[0] & ~(VT_PAGE_SIZE - 1);
-	*hi = (end + VT_PAGE_SIZE - 1) & ~(VT_PAGE_SIZE - 1);
-	return true;
-}
-
-bool vt_find_is_change(uint8_t kind)
-{
-	return kind == VT_MPROTECT || kind == VT_PKEY_MPROTECT || kind == VT_MADVISE ||
-	       kind == VT_MSYNC || kind == VT_MREMAP;
 }
 
 bool vt_find_piece_at(const struct vt_find *f, uint64_t lo, uint64_t hi, struct vt_find_piece *p)
@@ -191,9 +174,14 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 	}
 }
 
-/* The rules that an event of this kind can break. Returns the claim of what was found, or 0. */
+/*
+ * What the event proves of earlier findings, else the rules that an event of this kind can break.
+ * Returns the claim of what was found, or 0.
+ */
 static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
 {
+	if ((f->claims.root && vt_find_prove(f, e)) || (f->n_hints && vt_find_hint_relied(f, e)))
+		return 0;
 	switch (e->kind) {
 	case VT_MUNMAP:
 		return vt_find_unmap(f, e);
@@ -224,7 +212,6 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 {
 	struct vt_who who = vt_who_called(f->sites, f->replay, e);
 	enum vt_role role;
-	uint32_t claim = 0;
 	f->actor = f->stackless ? vt_owner_without_stacks(&f->owners, e, &role)
 				: vt_owner_of(&f->owners, who.caller, e, &role);
 	f->actor_path = who.caller && who.caller->has_file ? who.caller->path : NULL;
@@ -233,9 +220,8 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	f->hint_seq = 0;
 	if (e->kind == VT_FAULT)
 		vt_find_fault(f, e);
-	if (!vt_find_prove(f, e) && !vt_find_hint_relied(f, e))
-		claim = apply_rules(f, e);
-	if (e->kind == VT_MMAP && e->a[0])
+	uint32_t claim = apply_rules(f, e);
+	if ((e->kind == VT_MMAP) & (e->a[0] != 0))
 		vt_find_note_hint(f, e);
 	vt_find_limits(f, e);
 	vt_find_files(f, e);
@@ -263,6 +249,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	r.model.observe_ctx = f;
 	for (;;) {
 		f->n_pieces = 0;
+		f->files = false;
 		enum vt_item_type type = vt_replay_next(&r, &item);
 		if (type == VT_ITEM_END)
 			break;

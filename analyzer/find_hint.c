@@ -73,7 +73,7 @@ static bool is_not_own(const struct vt_find *f, const struct vt_event *e, uint64
 bool vt_find_hint_relied(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
-	if (!f->n_hints || !f->actor || (!vt_find_is_change(e->kind) && e->kind != VT_MUNMAP) ||
+	if (!f->actor || (!vt_find_is_change(e->kind) && e->kind != VT_MUNMAP) ||
 	    !vt_find_range(e, &lo, &hi))
 		return false;
 	for (size_t i = 0; i < VT_FIND_HINTS; i++) {

@@ -13,8 +13,7 @@
 /* The least size of the table of births, a power of two. */
 #define LEAST 8192
 
-/* What the runtime makes a mapping for, as the call itself shows. */
-static enum vt_role role_of(const struct vt_module *m, const struct vt_event *e)
+enum vt_role vt_role_of_runtime(const struct vt_module *m, const struct vt_event *e)
 {
 	if (e->kind == VT_MMAP && (e->a[3] & MAP_STACK))
 		return VT_ROLE_STACK;
@@ -45,14 +44,6 @@ uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *m)
 	if (owner > UINT16_MAX) /* as struct vt_dead has it */
 		return VT_OWNER_UNKNOWN;
 	return named(o, owner, m->name);
-}
-
-uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *m, const struct vt_event *e,
-		     enum vt_role *role)
-{
-	bool runtime = m && m->has_file && m->role == VT_MODULE_RUNTIME;
-	*role = runtime ? role_of(m, e) : VT_ROLE_MODULE;
-	return runtime ? VT_OWNER_RUNTIME : vt_asker_of(o, m);
 }
 
 uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role)

@@ -45,9 +45,22 @@ struct vt_owners {
 	size_t cap_names;
 };
 
+/* The module that had the call made, VT_OWNER_UNKNOWN: none that owns anything by itself. */
+uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *asker);
+
+/* What the runtime makes a mapping for, as the call itself shows. */
+enum vt_role vt_role_of_runtime(const struct vt_module *caller, const struct vt_event *e);
+
 /* Whose call e is: that of the caller that vt_who_called tells, and what for. */
-uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const struct vt_event *e,
-		     enum vt_role *role);
+static inline uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller,
+				   const struct vt_event *e, enum vt_role *role)
+{
+	*role = VT_ROLE_MODULE;
+	if (!caller || !caller->has_file || caller->role != VT_MODULE_RUNTIME)
+		return vt_asker_of(o, caller);
+	*role = vt_role_of_runtime(caller, e);
+	return VT_OWNER_RUNTIME;
+}
 
 /*
  * The same for a log without stacks: the program is one owner. Thread stacks and libraries are
@@ -55,9 +68,6 @@ uint32_t vt_owner_of(struct vt_owners *o, const struct vt_module *caller, const 
  * over its own mappings.
  */
 uint32_t vt_owner_without_stacks(struct vt_owners *o, const struct vt_event *e, enum vt_role *role);
-
-/* The module that had the call made, VT_OWNER_UNKNOWN: none that owns anything by itself. */
-uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *asker);
 
 /* A module's name, "libc", "the kernel", "?". */
 const char *vt_owner_name(const struct vt_owners *o, uint32_t owner);

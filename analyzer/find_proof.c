@@ -72,7 +72,7 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
 	struct vt_dead d;
-	if (!f->claims.root || !f->actor ||
+	if (!f->actor ||
 	    (e->kind != VT_MUNMAP && e->kind != VT_MPROTECT && e->kind != VT_MADVISE &&
 	     e->kind != VT_MSYNC && e->kind != VT_MREMAP) ||
 	    !vt_find_range(e, &lo, &hi) || !vt_history_may_hold(&f->claims, lo, hi))

@@ -335,16 +335,16 @@ static struct vt_who find_who(struct vt_sites *s, const struct vt_replay *r,
 
 struct vt_who vt_who_called(struct vt_sites *s, const struct vt_replay *r, const struct vt_event *e)
 {
+	vt_code_refresh(&s->code, r);
+	if (e->stack < s->cap_stacks && s->stacks[e->stack].who_generation == s->code.generation)
+		return s->stacks[e->stack].who;
 	const struct vt_stack_def *stack = stack_of(r, e);
 	if (!stack)
 		return (struct vt_who){ 0 };
-	vt_code_refresh(&s->code, r);
+	bool lasting = true;
 	struct stack_memory *memory = memory_of(s, e->stack);
-	if (memory->who_generation != s->code.generation) {
-		bool lasting = true;
-		memory->who = find_who(s, r, e, stack, &lasting);
-		memory->who_generation = lasting ? s->code.generation : 0;
-	}
+	memory->who = find_who(s, r, e, stack, &lasting);
+	memory->who_generation = lasting ? s->code.generation : 0;
 	return memory->who;
 }
 

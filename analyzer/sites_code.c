@@ -118,10 +118,18 @@ static const struct vt_code_range *range_below(const struct vt_code *c, uint64_t
 	return lo ? &c->ranges[lo - 1] : NULL;
 }
 
-static bool touches_code(const struct vt_code *c, uint64_t lo, uint64_t hi)
+/* One call is seldom far from the one before: most are between the same two libraries. */
+static bool touches_code(struct vt_code *c, uint64_t lo, uint64_t hi)
 {
-	const struct vt_code_range *range = lo < hi ? range_below(c, hi - 1) : NULL;
-	return range && range->end > lo;
+	if (lo >= hi || ((lo >= c->free_lo) & (hi <= c->free_hi)))
+		return false;
+	const struct vt_code_range *range = range_below(c, hi - 1);
+	if (range && range->end > lo)
+		return true;
+	const struct vt_code_range *above = range ? range + 1 : c->ranges;
+	c->free_lo = range ? range->end : 0;
+	c->free_hi = above < c->ranges + c->n_ranges ? above->start : UINT64_MAX;
+	return false;
 }
 
 /* Whether the event has made file pages executable that were not so before. */
@@ -165,6 +173,7 @@ void vt_code_refresh(struct vt_code *c, const struct vt_replay *r)
 	if (!c->dirty)
 		return;
 	c->dirty = false;
+	c->free_lo = c->free_hi = 0;
 	struct vt_code_range *old = c->ranges;
 	size_t n_old = c->n_ranges, cap_old = c->cap_ranges;
 	c->ranges = c->spare;

@@ -44,7 +44,8 @@ struct vt_code {
 	uint32_t n_modules;
 	struct vt_code_range *ranges, *spare; /* sorted; spare takes the next version */
 	size_t n_ranges, cap_ranges, cap_spare;
-	uint64_t generation; /* of the ranges, from 1 */
+	uint64_t free_lo, free_hi; /* where code was looked for last, and there is none */
+	uint64_t generation;       /* of the ranges, from 1 */
 	bool dirty;
 };
 
