@@ -230,8 +230,9 @@ void vt_find_free_list(struct vt_find *f);
 
 /* Of find_collect.c, for the rules. */
 
-/* The birth of a piece. */
+/* The birth of a piece, and what is asked of it most often. */
 struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piece *p);
+struct vt_holder vt_find_holder(const struct vt_find *f, const struct vt_find_piece *p);
 
 /* The path of a file, NULL: none. */
 const char *vt_find_path(const struct vt_find *f, uint32_t file);

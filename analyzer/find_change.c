@@ -78,9 +78,11 @@ void vt_find_change(struct vt_find *f, const struct vt_event *e)
 	    f->actor == VT_OWNER_RUNTIME || !vt_find_range(e, &lo, &hi) ||
 	    !vt_find_touched(f, e, lo, hi, &p))
 		return;
+	struct vt_holder holder = vt_find_holder(f, &p);
+	if (!holder.owner || holder.owner == f->actor || holder.root_owner == f->actor)
+		return;
 	struct vt_birth b = vt_find_birth(f, &p);
-	if (!b.owner || b.owner == f->actor || b.root_owner == f->actor || b.asker == f->actor ||
-	    vt_find_own_text(f, &p))
+	if (b.asker == f->actor || vt_find_own_text(f, &p))
 		return;
 	bool given_out = b.role == VT_ROLE_STACK || b.role == VT_ROLE_MALLOC;
 	if (given_out && p.lo != b.lo)

@@ -20,7 +20,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	struct vt_find *f = ctx;
 	if (!ev || x->own || (ev->flags & VT_EV_OWN))
 		return;
-	vt_owners_expect(&f->owners, x->birth);
+	vt_owners_expect(&f->owners, x->birth, fate == VT_PIECE_BORN);
 	if (fate == VT_PIECE_UNMAPPED)
 		vt_history_expect(&f->history, start, end);
 	f->files |= x->file != 0;
@@ -60,6 +60,17 @@ struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piec
 	}
 	b.root_owner = b.owner;
 	return b;
+}
+
+struct vt_holder vt_find_holder(const struct vt_find *f, const struct vt_find_piece *p)
+{
+	const struct vt_holder *known = vt_owners_holder(&f->owners, p->birth);
+	if (known)
+		return *known;
+	struct vt_birth b = vt_find_birth(f, p);
+	return (struct vt_holder){ .seq = b.seq,
+				   .owner = (uint16_t)b.owner,
+				   .root_owner = (uint16_t)b.root_owner };
 }
 
 bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p)
@@ -130,6 +141,8 @@ static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_rol
 			      .role = (uint8_t)role };
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
+		if (p->fate == VT_PIECE_BORN && p->birth != e->seq)
+			vt_owners_spread(&f->owners, p->birth);
 		if (p->fate != VT_PIECE_BORN || p->birth != e->seq)
 			continue;
 		b.lo = p->lo < b.lo ? p->lo : b.lo;
@@ -154,16 +167,18 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
 		bool moved = p->fate == VT_PIECE_MOVED && !(e->a[3] & DONTUNMAP);
+		if (p->fate == VT_PIECE_MOVED)
+			vt_owners_spread(&f->owners, p->birth);
 		if (p->fate != VT_PIECE_UNMAPPED && p->fate != VT_PIECE_CLOBBERED && !moved)
 			continue;
-		struct vt_birth b = vt_find_birth(f, p);
+		struct vt_holder b = vt_find_holder(f, p);
 		struct vt_dead d = { .lo = p->lo,
 				     .hi = p->hi,
 				     .birth = b.seq,
 				     .death = e->seq,
 				     .exec = (p->flags & VT_VM(EXEC)) != 0,
 				     .file = p->file != 0,
-				     .owner = (uint16_t)b.owner,
+				     .owner = b.owner,
 				     .killer = (uint16_t)f->actor,
 				     .birth_tid = b.tid,
 				     .death_tid = e->tid };
@@ -171,6 +186,8 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 		d.claim = claim;
 		if (claim)
 			vt_history_add(&f->claims, &d);
+		if (e->kind == VT_MUNMAP) /* which asks for nothing of what is dead any more */
+			vt_owners_died(&f->owners, p->birth, p->hi - p->lo);
 	}
 }
 

@@ -11,7 +11,7 @@
 #include "large_memory.h"
 
 /* The least size of the table of births, a power of two. */
-#define LEAST 8192
+#define LEAST 1024
 
 enum vt_role vt_role_of_runtime(const struct vt_module *m, const struct vt_event *e)
 {
@@ -81,18 +81,24 @@ static size_t hash(uint64_t seq)
 /* Where a birth stands in the table, or would stand: the first free place after its hash. */
 static size_t place_of(const struct vt_owners *o, uint64_t seq)
 {
-	size_t i = hash(seq);
-	while (o->births[i & o->mask].seq && o->births[i & o->mask].seq != seq)
-		i++;
-	return i & o->mask;
+	size_t i = hash(seq) & o->mask;
+	while (o->holders[i].seq && o->holders[i].seq != seq)
+		i = (i + 1) & o->mask;
+	return i;
+}
+
+const struct vt_holder *vt_owners_holder(const struct vt_owners *o, uint64_t seq)
+{
+	if (!o->holders || !seq)
+		return NULL;
+	const struct vt_holder *h = &o->holders[place_of(o, seq)];
+	return h->seq ? h : NULL;
 }
 
 const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq)
 {
-	if (!o->births || !seq)
-		return NULL;
-	const struct vt_birth *b = &o->births[place_of(o, seq)];
-	return b->seq ? b : NULL;
+	const struct vt_holder *h = vt_owners_holder(o, seq);
+	return h ? &o->births[h - o->holders] : NULL;
 }
 
 bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq)
@@ -103,27 +109,61 @@ bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq)
 
 void vt_owners_set_synced(struct vt_owners *o, uint64_t seq)
 {
-	if (vt_owners_birth(o, seq))
+	if (vt_owners_holder(o, seq))
 		o->births[place_of(o, seq)].synced = true;
 }
 
-void vt_owners_expect(const struct vt_owners *o, uint64_t seq)
+void vt_owners_spread(struct vt_owners *o, uint64_t seq)
 {
-	if (o->births)
-		__builtin_prefetch(&o->births[hash(seq) & o->mask]);
+	if (vt_owners_holder(o, seq))
+		o->holders[place_of(o, seq)].pages = 0;
 }
 
-static void enter(struct vt_owners *o, const struct vt_birth *birth)
+/* Make place i free; whatever has been put behind it for want of that place moves up. */
+static void clear(struct vt_owners *o, size_t i)
 {
-	struct vt_birth *b = &o->births[place_of(o, birth->seq)];
-	o->n += !b->seq;
-	*b = *birth;
+	for (size_t j = (i + 1) & o->mask; o->holders[j].seq; j = (j + 1) & o->mask) {
+		size_t home = hash(o->holders[j].seq) & o->mask;
+		if (((j - home) & o->mask) < ((j - i) & o->mask))
+			continue;
+		o->holders[i] = o->holders[j];
+		o->births[i] = o->births[j];
+		i = j;
+	}
+	o->holders[i].seq = 0;
+	o->n--;
+}
+
+void vt_owners_died(struct vt_owners *o, uint64_t seq, uint64_t bytes)
+{
+	const struct vt_holder *h = vt_owners_holder(o, seq);
+	if (h && h->pages == bytes >> VT_PAGE_SHIFT)
+		clear(o, (size_t)(h - o->holders));
+}
+
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added)
+{
+	if (!o->holders)
+		return;
+	__builtin_prefetch(&o->holders[hash(seq) & o->mask], 1);
+	if (added)
+		__builtin_prefetch(&o->births[hash(seq) & o->mask], 1);
+}
+
+static void enter(struct vt_owners *o, const struct vt_holder *holder, const struct vt_birth *birth)
+{
+	size_t i = place_of(o, holder->seq);
+	o->n += !o->holders[i].seq;
+	o->holders[i] = *holder;
+	o->births[i] = *birth;
 }
 
 static void free_births(struct vt_owners *o)
 {
-	if (o->births)
-		vt_large_free(o->births, (o->mask + 1) * sizeof(*o->births));
+	if (!o->holders)
+		return;
+	vt_large_free(o->holders, (o->mask + 1) * sizeof(*o->holders));
+	vt_large_free(o->births, (o->mask + 1) * sizeof(*o->births));
 }
 
 /* A new table, of the births that something lives of. */
@@ -133,22 +173,29 @@ static void renew(struct vt_owners *o, const struct vt_replay *r)
 	size_t live = r->model.totals.extents, size = LEAST;
 	while (size < 4 * live)
 		size *= 2;
+	o->holders = vt_large_alloc(size * sizeof(*o->holders), true);
 	o->births = vt_large_alloc(size * sizeof(*o->births), true);
 	o->mask = size - 1;
 	o->n = 0;
 	for (const struct vt_extent *x = vt_model_first(&r->model); x; x = vt_extent_next(x)) {
-		const struct vt_birth *b = vt_owners_birth(&old, x->birth);
-		if (b)
-			enter(o, b);
+		const struct vt_holder *h = vt_owners_holder(&old, x->birth);
+		if (h)
+			enter(o, h, &old.births[h - old.holders]);
 	}
 	free_births(&old);
 }
 
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth)
 {
-	if (!o->births || o->n > o->mask / 2)
+	uint64_t pages = (birth->hi - birth->lo) >> VT_PAGE_SHIFT;
+	const struct vt_holder holder = { .seq = birth->seq,
+					  .pages = pages <= UINT32_MAX ? (uint32_t)pages : 0,
+					  .tid = birth->tid,
+					  .owner = (uint16_t)birth->owner,
+					  .root_owner = (uint16_t)birth->root_owner };
+	if (!o->holders || o->n > o->mask / 2)
 		renew(o, r);
-	enter(o, birth);
+	enter(o, &holder, birth);
 }
 
 void vt_owners_free(struct vt_owners *o)

@@ -38,8 +38,18 @@ struct vt_birth {
 	bool synced;      /* msync has been called on it */
 };
 
+/* What is asked of a birth most often. */
+struct vt_holder {
+	uint64_t seq;
+	uint32_t pages; /* that it made, all there is of it; 0: there may be more, elsewhere */
+	uint32_t tid;
+	uint16_t owner, root_owner;
+};
+
 struct vt_owners {
-	struct vt_birth *births; /* of live mappings, and some dead ones: a hash table by seq */
+	/* of live mappings, and some dead ones: a hash table by seq */
+	struct vt_holder *holders;
+	struct vt_birth *births; /* the rest, at the same places */
 	size_t n, mask;
 	char **names; /* by owner */
 	size_t cap_names;
@@ -74,13 +84,18 @@ const char *vt_owner_name(const struct vt_owners *o, uint32_t owner);
 const char *vt_role_name(enum vt_role role);
 
 /* The birth of an event number, NULL: not known. */
+const struct vt_holder *vt_owners_holder(const struct vt_owners *o, uint64_t seq);
 const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq);
 /* Whether msync has been called on a part of it. */
 bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq);
 void vt_owners_set_synced(struct vt_owners *o, uint64_t seq);
 
-/* The birth will be asked for soon. */
-void vt_owners_expect(const struct vt_owners *o, uint64_t seq);
+/* The birth will be asked for soon, or be added. */
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added);
+/* A birth has been moved, or has grown: what dies of it need not be all. */
+void vt_owners_spread(struct vt_owners *o, uint64_t seq);
+/* So many bytes of a birth have died: forget it if that was all of it. */
+void vt_owners_died(struct vt_owners *o, uint64_t seq, uint64_t bytes);
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth);
 void vt_owners_free(struct vt_owners *o);
 

@@ -119,7 +119,7 @@ static void find_own_part(struct vt_find *f, struct vt_finding *n)
 
 /* Whether a piece was the unmapping thread's own, or nobody's: the everyday case. */
 static bool is_everyday(const struct vt_find *f, const struct vt_event *e,
-			const struct vt_find_piece *p, const struct vt_birth *b)
+			const struct vt_find_piece *p, const struct vt_holder *b)
 {
 	bool own = b->owner == f->actor || b->root_owner == f->actor;
 	return !b->owner || (own && b->tid == e->tid) || vt_find_own_text(f, p);
@@ -134,9 +134,10 @@ static uint32_t find_from(struct vt_find *f, const struct vt_event *e, uint64_t 
 	bool asked = false, lost = false;
 	for (size_t i = from; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
-		struct vt_birth b = vt_find_birth(f, p);
-		if (is_everyday(f, e, p, &b))
+		struct vt_holder holder = vt_find_holder(f, p);
+		if (is_everyday(f, e, p, &holder))
 			continue;
+		struct vt_birth b = vt_find_birth(f, p);
 		bool own = b.owner == f->actor || b.root_owner == f->actor;
 		enum vt_severity severity = VT_SEVERITY_SUSPICION;
 		if (own && !had_just_this(f, e, b.seq, lo, hi, &d)) {
@@ -182,7 +183,7 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 	}
 	/* nobody needs to know what died here before, then */
 	for (size_t i = 0; i < f->n_pieces; i++) {
-		struct vt_birth b = vt_find_birth(f, &f->pieces[i]);
+		struct vt_holder b = vt_find_holder(f, &f->pieces[i]);
 		if (!is_everyday(f, e, &f->pieces[i], &b))
 			return find_from(f, e, lo, hi, i);
 	}
