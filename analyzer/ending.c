@@ -14,9 +14,8 @@
 
 #include "names.h"
 
-void vt_ending_event(struct vt_ending *n, const struct vt_event *e)
+void vt_ending_tell(struct vt_ending *n, const struct vt_event *e)
 {
-	n->last_seq = e->seq;
 	if (e->flags & VT_EV_SHARED_VM)
 		return;
 	if (e->kind == VT_EXECVE && (e->flags & VT_EV_UNDONE)) {

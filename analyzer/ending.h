@@ -30,8 +30,17 @@ struct vt_ending {
 	uint64_t stack_limit; /* RLIMIT_STACK as set last, 0: as at the start */
 };
 
+/* Take one of the few events that tell of the end. */
+void vt_ending_tell(struct vt_ending *n, const struct vt_event *e);
+
 /* Take an event of the trace, in order. */
-void vt_ending_event(struct vt_ending *n, const struct vt_event *e);
+static inline void vt_ending_event(struct vt_ending *n, const struct vt_event *e)
+{
+	const uint64_t telling = 1ull << VT_EXECVE | 1ull << VT_SETRLIMIT | 1ull << VT_FAULT;
+	n->last_seq = e->seq;
+	if (telling >> e->kind & 1)
+		vt_ending_tell(n, e);
+}
 
 /* What the trace's own end tells, after its last event. */
 void vt_ending_close(struct vt_ending *n, const struct vt_trace *t);

@@ -11,6 +11,8 @@
 #ifndef VMTRAIL_ANALYZER_FIND_H
 #define VMTRAIL_ANALYZER_FIND_H
 
+#include <sys/mman.h>
+
 #include "ending.h"
 #include "find_history.h"
 #include "find_owner.h"
@@ -176,6 +178,7 @@ struct vt_find {
 	struct vt_find_piece *pieces; /* of the event under way */
 	size_t n_pieces, cap_pieces;
 	bool files;             /* one of them is of a file */
+	uint32_t fates;         /* theirs, as bits */
 	uint32_t heap_owner;    /* of the heap that was there at the start, 0: not known yet */
 	uint32_t actor;         /* its owner */
 	const char *actor_path; /* of the module that made the call, NULL: no file */
@@ -277,6 +280,28 @@ void vt_find_limits(struct vt_find *f, const struct vt_event *e);
 void vt_find_flush_limits(struct vt_find *f);
 /* How files are mapped. */
 void vt_find_files(struct vt_find *f, const struct vt_event *e);
+
+/*
+ * Whether these two may have something to say of a call. Mostly they have not, and that is found
+ * out without a branch for each kind of call: which one comes next, no processor can predict.
+ */
+static inline bool vt_find_limits_concern(const struct vt_find *f, const struct vt_event *e)
+{
+	const struct vt_model *m = &f->replay->model;
+	const uint64_t kinds =
+	    1ull << VT_BRK | 1ull << VT_MLOCK | 1ull << VT_MLOCK2 | 1ull << VT_MLOCKALL;
+	bool locks = (e->kind == VT_MMAP) & ((e->a[3] & MAP_LOCKED) != 0);
+	bool many = 4 * m->totals.map_count >= m->config.max_map_count;
+	return (kinds >> e->kind & 1) | locks | vt_is_error(e->ret) | many |
+	       (f->replay->effect.splits != 0);
+}
+
+static inline bool vt_find_files_concern(const struct vt_find *f, const struct vt_event *e)
+{
+	bool advice = (e->kind == VT_MADVISE) & (e->a[2] >= MADV_RANDOM) &
+		      (e->a[2] <= MADV_WILLNEED); /* MADV_SEQUENTIAL is between them */
+	return f->files | (e->file != 0) | (e->kind == VT_MSYNC) | advice;
+}
 
 /* Note a hint that was not honoured. */
 void vt_find_note_hint(struct vt_find *f, const struct vt_event *e);

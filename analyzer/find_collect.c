@@ -23,6 +23,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	vt_owners_expect(&f->owners, x->birth, fate == VT_PIECE_BORN);
 	if (fate == VT_PIECE_UNMAPPED)
 		vt_history_expect(&f->history, start, end);
+	f->fates |= 1u << fate;
 	f->files |= x->file != 0;
 	f->pieces = vt_grow(f->pieces, f->n_pieces, &f->cap_pieces, sizeof(*f->pieces));
 	f->pieces[f->n_pieces++] = (struct vt_find_piece){
@@ -129,14 +130,15 @@ static void find_root(const struct vt_find *f, struct vt_birth *b)
 }
 
 static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_role role,
-			uint32_t asker)
+			const struct vt_module *asker)
 {
 	struct vt_birth b = { .seq = e->seq,
 			      .lo = UINT64_MAX,
 			      .root = e->seq,
 			      .owner = f->actor,
 			      .root_owner = f->actor,
-			      .asker = asker,
+			      .asker = role == VT_ROLE_MODULE ? vt_asker_of(&f->owners, asker)
+							      : VT_OWNER_UNKNOWN,
 			      .tid = e->tid,
 			      .role = (uint8_t)role };
 	for (size_t i = 0; i < f->n_pieces; i++) {
@@ -158,12 +160,17 @@ static void enter_birth(struct vt_find *f, const struct vt_event *e, enum vt_rol
 	vt_owners_add(&f->owners, f->replay, &b);
 }
 
-static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t claim)
+/* Where something new lives, no finding's victim lies any more. */
+static void drop_claims(struct vt_find *f)
 {
-	for (size_t i = 0; i < f->n_pieces && f->claims.root; i++)
+	for (size_t i = 0; i < f->n_pieces; i++)
 		if (f->pieces[i].fate == VT_PIECE_BORN &&
 		    vt_history_may_hold(&f->claims, f->pieces[i].lo, f->pieces[i].hi))
 			vt_history_remove(&f->claims, f->pieces[i].lo, f->pieces[i].hi);
+}
+
+static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t claim)
+{
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		const struct vt_find_piece *p = &f->pieces[i];
 		bool moved = p->fate == VT_PIECE_MOVED && !(e->a[3] & DONTUNMAP);
@@ -220,8 +227,8 @@ static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
  */
 static void learn_heap_owner(struct vt_find *f, const struct vt_event *e, enum vt_role role)
 {
-	if (!f->heap_owner && f->n_pieces && !vt_is_error(e->ret) &&
-	    (e->kind == VT_BRK || (e->kind == VT_MMAP && role == VT_ROLE_MALLOC)))
+	if (((e->kind == VT_BRK) | ((e->kind == VT_MMAP) & (role == VT_ROLE_MALLOC))) &&
+	    !f->heap_owner && !vt_is_error(e->ret))
 		f->heap_owner = f->actor;
 }
 
@@ -240,13 +247,21 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	uint32_t claim = apply_rules(f, e);
 	if ((e->kind == VT_MMAP) & (e->a[0] != 0))
 		vt_find_note_hint(f, e);
-	vt_find_limits(f, e);
-	vt_find_files(f, e);
+	if (vt_find_limits_concern(f, e))
+		vt_find_limits(f, e);
+	if (vt_find_files_concern(f, e))
+		vt_find_files(f, e);
 	if (!f->n_pieces)
 		return;
-	enter_deaths(f, e, claim);
-	enter_birth(f, e, role,
-		    role == VT_ROLE_MODULE ? vt_asker_of(&f->owners, who.asker) : VT_OWNER_UNKNOWN);
+	const uint32_t dying =
+	    1u << VT_PIECE_UNMAPPED | 1u << VT_PIECE_CLOBBERED | 1u << VT_PIECE_MOVED;
+	const uint32_t born = 1u << VT_PIECE_BORN;
+	if ((f->fates & born) && f->claims.root)
+		drop_claims(f);
+	if (f->fates & dying)
+		enter_deaths(f, e, claim);
+	if (f->fates & born)
+		enter_birth(f, e, role, who.asker);
 	learn_heap_owner(f, e, role);
 }
 
@@ -266,6 +281,7 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 	r.model.observe_ctx = f;
 	for (;;) {
 		f->n_pieces = 0;
+		f->fates = 0;
 		f->files = false;
 		enum vt_item_type type = vt_replay_next(&r, &item);
 		if (type == VT_ITEM_END)

@@ -50,7 +50,7 @@ struct vt_deaths {
 	size_t n_heads, n_used;
 };
 
-#define VT_DEATHS_CHUNK (1u << 17)
+#define VT_DEATHS_CHUNK (1u << 19)
 
 static inline struct vt_death *vt_deaths_at(const struct vt_deaths *d, uint32_t i)
 {

@@ -132,19 +132,8 @@ static void note_sync(struct vt_find *f, const struct vt_event *e)
 		vt_owners_set_synced(&f->owners, x->birth);
 }
 
-/* Whether the call may be about a file at all, asked without a branch for each kind of call. */
-static bool concerns_files(const struct vt_find *f, const struct vt_event *e)
-{
-	const uint64_t advice =
-	    1ull << MADV_WILLNEED | 1ull << MADV_SEQUENTIAL | 1ull << MADV_RANDOM;
-	return f->files | (e->kind == VT_MSYNC) | ((e->kind == VT_MMAP) & (e->file != 0)) |
-	       ((e->kind == VT_MADVISE) & (e->a[2] < 64) & (advice >> (e->a[2] & 63) & 1));
-}
-
 void vt_find_files(struct vt_find *f, const struct vt_event *e)
 {
-	if (!concerns_files(f, e))
-		return;
 	if (e->kind == VT_MSYNC)
 		note_sync(f, e);
 	if (!f->actor || f->actor == VT_OWNER_RUNTIME || vt_is_error(e->ret))
@@ -153,6 +142,6 @@ void vt_find_files(struct vt_find *f, const struct vt_event *e)
 		find_mapping(f, e);
 	else if (e->kind == VT_MADVISE)
 		find_advice(f, e);
-	if (f->files)
+	if (f->n_pieces)
 		find_unsynced(f, e);
 }

@@ -116,13 +116,6 @@ static bool may_need_areas(uint8_t kind)
 	       kind == VT_MLOCK || kind == VT_MLOCK2 || vt_find_is_change(kind);
 }
 
-/* Whether there are so few areas that their number is nothing to speak of. */
-static bool are_few(const struct vt_find *f)
-{
-	const struct vt_model *m = &f->replay->model;
-	return !m->config.max_map_count || 4 * m->totals.map_count < m->config.max_map_count;
-}
-
 /* Areas against vm.max_map_count: the kernel refuses what would need one more. */
 static void find_areas(struct vt_find *f, const struct vt_event *e)
 {
@@ -132,7 +125,7 @@ static void find_areas(struct vt_find *f, const struct vt_event *e)
 	bool refused = e->ret == -ENOMEM || (e->kind == VT_MADVISE && e->ret == -EAGAIN);
 	if (f->replay->effect.splits && !vt_is_error(e->ret))
 		count(&f->splits, e->stack, f->replay->effect.splits, e->seq);
-	if (are_few(f))
+	if (!limit || 4 * areas < limit)
 		return;
 	if (refused && may_need_areas(e->kind) && areas + m->totals.undetermined + 1 >= limit) {
 		struct vt_finding n = begin_areas(f, e, areas + m->totals.undetermined);
@@ -171,8 +164,8 @@ static void find_blocked_heap(struct vt_find *f, const struct vt_event *e)
 
 static bool locks(const struct vt_event *e)
 {
-	const uint64_t lockers = 1ull << VT_MLOCK | 1ull << VT_MLOCK2 | 1ull << VT_MLOCKALL;
-	return (lockers >> e->kind & 1) | ((e->kind == VT_MMAP) & !!(e->a[3] & MAP_LOCKED));
+	return e->kind == VT_MLOCK || e->kind == VT_MLOCK2 || e->kind == VT_MLOCKALL ||
+	       (e->kind == VT_MMAP && (e->a[3] & MAP_LOCKED));
 }
 
 /* Locked memory against RLIMIT_MEMLOCK; who is above it is privileged. */
@@ -218,11 +211,6 @@ static void note_refusal(struct vt_find *f, const struct vt_event *e)
 
 void vt_find_limits(struct vt_find *f, const struct vt_event *e)
 {
-	/* all in one: which kind of call comes next, no processor can predict */
-	if (!(vt_is_error(e->ret) | (e->kind == VT_BRK) | (f->replay->effect.splits != 0) |
-	      locks(e)) &&
-	    are_few(f))
-		return;
 	find_areas(f, e);
 	if (e->kind == VT_BRK)
 		find_blocked_heap(f, e);

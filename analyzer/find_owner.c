@@ -36,10 +36,8 @@ static uint32_t named(struct vt_owners *o, uint32_t owner, const char *name)
 	return owner;
 }
 
-uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *m)
+uint32_t vt_owner_new(struct vt_owners *o, const struct vt_module *m)
 {
-	if (!m || !m->has_file || m->role == VT_MODULE_RUNTIME)
-		return VT_OWNER_UNKNOWN;
 	uint32_t owner = VT_OWNER_MODULE + m->number;
 	if (owner > UINT16_MAX) /* as struct vt_dead has it */
 		return VT_OWNER_UNKNOWN;

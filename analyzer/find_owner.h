@@ -55,8 +55,17 @@ struct vt_owners {
 	size_t cap_names;
 };
 
+/* The owner that a module is, named when it is new. */
+uint32_t vt_owner_new(struct vt_owners *o, const struct vt_module *m);
+
 /* The module that had the call made, VT_OWNER_UNKNOWN: none that owns anything by itself. */
-uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *asker);
+static inline uint32_t vt_asker_of(struct vt_owners *o, const struct vt_module *asker)
+{
+	if (!asker || !asker->has_file || asker->role == VT_MODULE_RUNTIME)
+		return VT_OWNER_UNKNOWN;
+	uint32_t owner = VT_OWNER_MODULE + asker->number;
+	return owner < o->cap_names && o->names[owner] ? owner : vt_owner_new(o, asker);
+}
 
 /* What the runtime makes a mapping for, as the call itself shows. */
 enum vt_role vt_role_of_runtime(const struct vt_module *caller, const struct vt_event *e);

@@ -132,24 +132,21 @@ static bool touches_code(struct vt_code *c, uint64_t lo, uint64_t hi)
 	return false;
 }
 
-/* Whether the event has made file pages executable that were not so before. */
+/* Whether an event of this kind may have made pages executable. */
+static bool may_make_code(const struct vt_event *e)
+{
+	const uint64_t kinds = 1ull << VT_MMAP | 1ull << VT_MPROTECT | 1ull << VT_PKEY_MPROTECT |
+			       1ull << VT_UNSEEN_MAP;
+	return ((kinds >> e->kind & 1) & ((e->a[2] & PROT_EXEC) != 0)) | (e->kind == VT_MREMAP);
+}
+
+/* Whether it has made file pages executable that were not so before. */
 static bool makes_code(const struct vt_replay *r, const struct vt_event *e)
 {
-	switch (e->kind) {
-	case VT_MMAP:
-	case VT_MPROTECT:
-	case VT_PKEY_MPROTECT:
-	case VT_UNSEEN_MAP:
-		if (!(e->a[2] & PROT_EXEC) || vt_is_error(e->ret))
-			return false;
-		if (e->kind == VT_MMAP || e->kind == VT_UNSEEN_MAP)
-			return e->file != 0;
-		break;
-	case VT_MREMAP:
-		break;
-	default:
+	if (e->kind != VT_MREMAP && vt_is_error(e->ret))
 		return false;
-	}
+	if (e->kind == VT_MMAP || e->kind == VT_UNSEEN_MAP)
+		return e->file != 0;
 	uint64_t at = r->effect.lo2 < r->effect.hi2 ? r->effect.lo2 : r->effect.lo;
 	const struct vt_extent *x = vt_model_find(&r->model, at);
 	return x && x->start <= at && x->file && (x->flags & VT_VM(EXEC));
@@ -157,15 +154,15 @@ static bool makes_code(const struct vt_replay *r, const struct vt_event *e)
 
 void vt_code_follow(struct vt_code *c, const struct vt_replay *r, const struct vt_item *item)
 {
-	if (item->type != VT_ITEM_EVENT) {
-		c->dirty = true;
-		return;
-	}
 	const struct vt_event *e = &item->event;
-	if (c->dirty || e->kind == VT_MADVISE)
-		return;
-	c->dirty = makes_code(r, e) || touches_code(c, r->effect.lo, r->effect.hi) ||
-		   touches_code(c, r->effect.lo2, r->effect.hi2);
+	const struct vt_effect *fx = &r->effect;
+	if (item->type != VT_ITEM_EVENT)
+		c->dirty = true;
+	/* what is asked first does not depend on the kind of call, which nobody can predict */
+	else if (touches_code(c, fx->lo, fx->hi) || touches_code(c, fx->lo2, fx->hi2))
+		c->dirty |= e->kind != VT_MADVISE;
+	else if (may_make_code(e))
+		c->dirty |= makes_code(r, e);
 }
 
 void vt_code_refresh(struct vt_code *c, const struct vt_replay *r)
