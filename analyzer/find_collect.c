@@ -63,15 +63,19 @@ struct vt_birth vt_find_birth(const struct vt_find *f, const struct vt_find_piec
 	return b;
 }
 
-struct vt_holder vt_find_holder(const struct vt_find *f, const struct vt_find_piece *p)
+/* The same of a piece whose birth is not known. */
+static struct vt_holder made_up_holder(const struct vt_find *f, const struct vt_find_piece *p)
 {
-	const struct vt_holder *known = vt_owners_holder(&f->owners, p->birth);
-	if (known)
-		return *known;
 	struct vt_birth b = vt_find_birth(f, p);
 	return (struct vt_holder){ .seq = b.seq,
 				   .owner = (uint16_t)b.owner,
 				   .root_owner = (uint16_t)b.root_owner };
+}
+
+struct vt_holder vt_find_holder(const struct vt_find *f, const struct vt_find_piece *p)
+{
+	const struct vt_holder *known = vt_owners_holder(&f->owners, p->birth);
+	return known ? *known : made_up_holder(f, p);
 }
 
 bool vt_find_own_text(const struct vt_find *f, const struct vt_find_piece *p)
@@ -178,7 +182,8 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 			vt_owners_spread(&f->owners, p->birth);
 		if (p->fate != VT_PIECE_UNMAPPED && p->fate != VT_PIECE_CLOBBERED && !moved)
 			continue;
-		struct vt_holder b = vt_find_holder(f, p);
+		const struct vt_holder *known = vt_owners_holder(&f->owners, p->birth);
+		struct vt_holder b = known ? *known : made_up_holder(f, p);
 		struct vt_dead d = { .lo = p->lo,
 				     .hi = p->hi,
 				     .birth = b.seq,
@@ -193,8 +198,10 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
 		d.claim = claim;
 		if (claim)
 			vt_history_add(&f->claims, &d);
-		if (e->kind == VT_MUNMAP) /* which asks for nothing of what is dead any more */
-			vt_owners_died(&f->owners, p->birth, p->hi - p->lo);
+		/* an munmap asks for nothing of what is dead any more */
+		if (known && e->kind == VT_MUNMAP &&
+		    known->pages == (p->hi - p->lo) >> VT_PAGE_SHIFT)
+			vt_owners_forget(&f->owners, known);
 	}
 }
 

@@ -117,9 +117,10 @@ void vt_owners_spread(struct vt_owners *o, uint64_t seq)
 		o->holders[place_of(o, seq)].pages = 0;
 }
 
-/* Make place i free; whatever has been put behind it for want of that place moves up. */
-static void clear(struct vt_owners *o, size_t i)
+void vt_owners_forget(struct vt_owners *o, const struct vt_holder *holder)
 {
+	size_t i = (size_t)(holder - o->holders);
+	/* whatever has been put behind it for want of its place moves up */
 	for (size_t j = (i + 1) & o->mask; o->holders[j].seq; j = (j + 1) & o->mask) {
 		size_t home = hash(o->holders[j].seq) & o->mask;
 		if (((j - home) & o->mask) < ((j - i) & o->mask))
@@ -130,13 +131,6 @@ static void clear(struct vt_owners *o, size_t i)
 	}
 	o->holders[i].seq = 0;
 	o->n--;
-}
-
-void vt_owners_died(struct vt_owners *o, uint64_t seq, uint64_t bytes)
-{
-	const struct vt_holder *h = vt_owners_holder(o, seq);
-	if (h && h->pages == bytes >> VT_PAGE_SHIFT)
-		clear(o, (size_t)(h - o->holders));
 }
 
 void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added)

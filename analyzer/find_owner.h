@@ -103,8 +103,8 @@ void vt_owners_set_synced(struct vt_owners *o, uint64_t seq);
 void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added);
 /* A birth has been moved, or has grown: what dies of it need not be all. */
 void vt_owners_spread(struct vt_owners *o, uint64_t seq);
-/* So many bytes of a birth have died: forget it if that was all of it. */
-void vt_owners_died(struct vt_owners *o, uint64_t seq, uint64_t bytes);
+/* All of it has died. */
+void vt_owners_forget(struct vt_owners *o, const struct vt_holder *holder);
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth);
 void vt_owners_free(struct vt_owners *o);
 

@@ -125,7 +125,16 @@ static bool is_everyday(const struct vt_find *f, const struct vt_event *e,
 	return !b->owner || (own && b->tid == e->tid) || vt_find_own_text(f, p);
 }
 
-/* Judge the pieces from one on; those before are everyday. */
+/* Whether another thread of the same owner gives it back, as blocks go from hand to hand. */
+static bool is_handover(const struct vt_find *f, const struct vt_event *e,
+			const struct vt_holder *b, uint64_t lo, uint64_t hi)
+{
+	struct vt_dead d;
+	return (b->owner == f->actor || b->root_owner == f->actor) &&
+	       !had_just_this(f, e, b->seq, lo, hi, &d);
+}
+
+/* Judge the pieces from one on; those before are everyday, or handed over. */
 static uint32_t find_from(struct vt_find *f, const struct vt_event *e, uint64_t lo, uint64_t hi,
 			  size_t from)
 {
@@ -184,8 +193,11 @@ uint32_t vt_find_unmap(struct vt_find *f, const struct vt_event *e)
 	/* nobody needs to know what died here before, then */
 	for (size_t i = 0; i < f->n_pieces; i++) {
 		struct vt_holder b = vt_find_holder(f, &f->pieces[i]);
-		if (!is_everyday(f, e, &f->pieces[i], &b))
+		if (is_everyday(f, e, &f->pieces[i], &b))
+			continue;
+		if (!is_handover(f, e, &b, lo, hi))
 			return find_from(f, e, lo, hi, i);
+		f->handovers++;
 	}
 	return 0;
 }
