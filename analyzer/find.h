@@ -116,14 +116,16 @@ struct vt_finding {
 	uint64_t opened; /* the call that had given back what the victim lay in, 0: none */
 	uint64_t mine, mine_length; /* the caller's own mapping at addr, 0: none */
 	uint64_t hint;              /* its mapping that had asked for addr in vain, 0: none */
-	const char *path;           /* of the file that it is about, NULL: none */
-	uint64_t count, limit;      /* areas, bytes or calls, as the kind has it; limit 0: none */
-	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas */
-	uint64_t alike;                    /* more of the same kind and stack, not listed */
 	uint64_t history[VT_FIND_HISTORY]; /* event numbers, ascending; the culprit's among them */
 	uint32_t n_history;
 	uint32_t n_victims; /* in all; the first VT_FIND_VICTIMS are listed */
 	struct vt_find_victim victims[VT_FIND_VICTIMS];
+
+	/* what no suspicion has */
+	const char *path;      /* of the file that it is about, NULL: none */
+	uint64_t count, limit; /* areas, bytes or calls, as the kind has it; limit 0: none */
+	struct vt_find_maker makers[VT_FIND_MAKERS]; /* of areas */
+	uint64_t alike; /* more of the same kind and stack, not listed */
 };
 
 /* What the event under way took from a live mapping. */
@@ -161,6 +163,7 @@ struct vt_find_refusal {
 #define VT_FIND_HINTS      64
 #define VT_FIND_SUSPICIONS 65536
 
+struct vt_suspicion; /* of find_list.c */
 struct vt_find_group;
 struct vt_find_split;
 
@@ -184,7 +187,7 @@ struct vt_find {
 	const char *actor_path; /* of the module that made the call, NULL: no file */
 	struct vt_finding *found;
 	size_t n, cap;
-	struct vt_finding *suspicions; /* a ring: the oldest is forgotten */
+	struct vt_suspicion *suspicions; /* a ring: the oldest is forgotten */
 	uint64_t n_suspicions;
 	size_t cap_suspicions;
 	struct vt_find_hint hints[VT_FIND_HINTS];

@@ -22,6 +22,42 @@ struct vt_find_group {
 	size_t first; /* index into found */
 };
 
+/*
+ * A suspicion as it waits for a proof, which seldom comes. There are many, and most have one
+ * victim: what comes behind that in a finding is kept only where there is something.
+ */
+#define BRIEF (offsetof(struct vt_finding, victims) + sizeof(struct vt_find_victim))
+struct vt_suspicion {
+	uint64_t seq;
+	struct vt_finding *whole; /* malloc'ed; NULL: brief is all there is */
+	unsigned char brief[BRIEF];
+};
+
+/* The suspicion as a finding. */
+static struct vt_finding *whole_of(struct vt_suspicion *s)
+{
+	if (!s->whole) {
+		s->whole = vt_calloc(1, sizeof(*s->whole));
+		memcpy(s->whole, s->brief, BRIEF);
+	}
+	return s->whole;
+}
+
+static uint32_t suspect(struct vt_find *f, const struct vt_finding *n)
+{
+	uint32_t at = (uint32_t)(f->n_suspicions % VT_FIND_SUSPICIONS);
+	f->suspicions = vt_grow(f->suspicions, at, &f->cap_suspicions, sizeof(*f->suspicions));
+	struct vt_suspicion *s = &f->suspicions[at];
+	if (f->n_suspicions++ >= VT_FIND_SUSPICIONS)
+		free(s->whole);
+	s->seq = n->seq;
+	s->whole = NULL;
+	memcpy(s->brief, n, BRIEF);
+	if (n->n_victims > 1)
+		*whole_of(s) = *n;
+	return (at + 1) | SUSPICION;
+}
+
 struct vt_finding vt_find_begin(const struct vt_find *f, const struct vt_event *e,
 				enum vt_find_kind kind, uint64_t lo, uint64_t hi)
 {
@@ -74,12 +110,8 @@ uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
 {
 	struct vt_find_group *group;
 	uint64_t key = (uint64_t)n->kind << 32 | n->stack;
-	if (n->severity == VT_SEVERITY_SUSPICION) {
-		uint32_t at = (uint32_t)(f->n_suspicions++ % VT_FIND_SUSPICIONS);
-		f->suspicions = vt_grow(f->suspicions, at, &f->cap_suspicions, sizeof(*n));
-		f->suspicions[at] = *n;
-		return (at + 1) | SUSPICION;
-	}
+	if (n->severity == VT_SEVERITY_SUSPICION)
+		return suspect(f, n);
 	HASH_FIND(hh, f->groups, &key, sizeof(key), group);
 	if (!group) {
 		group = vt_calloc(1, sizeof(*group));
@@ -96,17 +128,21 @@ uint32_t vt_find_add(struct vt_find *f, const struct vt_finding *n)
 	return (uint32_t)f->n;
 }
 
+static uint64_t kept_suspicions(const struct vt_find *f)
+{
+	return f->n_suspicions < VT_FIND_SUSPICIONS ? f->n_suspicions : VT_FIND_SUSPICIONS;
+}
+
 /*
  * A thread that gives back a second time what another has got since is the pattern of a double
  * unmap, and of blocks that go from hand to hand. Where no other block does, it is worth a warning.
  */
 void vt_find_flush_suspicions(struct vt_find *f)
 {
-	uint64_t n = f->n_suspicions < VT_FIND_SUSPICIONS ? f->n_suspicions : VT_FIND_SUSPICIONS;
 	if (!f->stackless || f->handovers)
 		return;
-	for (uint64_t i = 0; i < n; i++) {
-		struct vt_finding *s = &f->suspicions[i];
+	for (uint64_t i = 0; i < kept_suspicions(f); i++) {
+		struct vt_finding *s = whole_of(&f->suspicions[i]);
 		if (s->severity != VT_SEVERITY_SUSPICION || s->kind != VT_FIND_DOUBLE_UNMAP)
 			continue;
 		s->severity = VT_SEVERITY_WARNING;
@@ -118,8 +154,11 @@ struct vt_finding *vt_find_claimed(struct vt_find *f, const struct vt_dead *d)
 {
 	if (!d->claim)
 		return NULL;
-	struct vt_finding *n = d->claim & SUSPICION ? &f->suspicions[(d->claim & ~SUSPICION) - 1]
-						    : &f->found[d->claim - 1];
+	if (vt_find_is_suspicion(d)) {
+		struct vt_suspicion *s = &f->suspicions[(d->claim & ~SUSPICION) - 1];
+		return s->seq == d->death ? whole_of(s) : NULL;
+	}
+	struct vt_finding *n = &f->found[d->claim - 1];
 	return n->seq == d->death ? n : NULL;
 }
 
@@ -167,6 +206,8 @@ void vt_find_free_list(struct vt_find *f)
 		HASH_DEL(f->groups, g);
 		free(g);
 	}
+	for (uint64_t i = 0; i < kept_suspicions(f); i++)
+		free(f->suspicions[i].whole);
 	free(f->found);
 	free(f->suspicions);
 }
