@@ -51,12 +51,7 @@ static const char *const arg_names[VT_KIND_COUNT][VT_MAX_ARGS] = {
 
 const char *vt_arg_name(uint8_t kind, int i)
 {
-	return kind < VT_KIND_COUNT && i >= 0 && i < VT_MAX_ARGS ? arg_names[kind][i] : NULL;
-}
-
-bool vt_returns_addr(uint8_t kind)
-{
-	return kind == VT_MMAP || kind == VT_MREMAP || kind == VT_BRK || kind == VT_SHMAT;
+	return arg_names[kind][i];
 }
 
 bool vt_is_remark(const struct vt_event *e)
@@ -311,7 +306,7 @@ void vt_text_result(struct vt_text *t, const struct vt_event *e)
 			vt_text_add(t, "-1 %s (%s)", name, strerror(error));
 		else
 			vt_text_add(t, "-1 (errno %d)", error);
-	} else if (vt_returns_addr(e->kind)) {
+	} else if (vt_kind_returns_address(e->kind)) {
 		vt_text_add(t, "%#llx", (unsigned long long)e->ret);
 	} else if (e->kind == VT_PERSONALITY) {
 		vt_text_add(t, "%#llx (", (unsigned long long)e->ret);

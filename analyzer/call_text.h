@@ -12,7 +12,10 @@
 /* Room for any call or result below. */
 #define VT_CALL_TEXT 2048
 
-/* The name of argument i of kind as manual pages have it ("addr", "length"), NULL: no such one. */
+/*
+ * The name of argument i, below VT_MAX_ARGS, of a kind as manual pages have it ("addr", "length");
+ * NULL: it has no such one.
+ */
 const char *vt_arg_name(uint8_t kind, int i);
 
 /* Append argument i as strace prints it. */
@@ -29,8 +32,5 @@ void vt_text_result(struct vt_text *t, const struct vt_event *e);
  * gives the whole line, as strace shows a signal: "--- SIGSEGV {...} ---".
  */
 bool vt_is_remark(const struct vt_event *e);
-
-/* Whether kind returns an address. */
-bool vt_returns_addr(uint8_t kind);
 
 #endif

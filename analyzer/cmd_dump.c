@@ -166,7 +166,7 @@ static void role_after(struct dump *d, const struct vt_event *e)
 		d->role = role_at(d, e->a[0]);
 	else if (e->kind == VT_BRK && (uint64_t)e->ret == e->a[0])
 		d->role = role_at(d, e->a[0] - 1);
-	else if (vt_returns_addr(e->kind) && e->kind != VT_BRK && !vt_is_error(e->ret))
+	else if (vt_kind_returns_address(e->kind) && e->kind != VT_BRK && !vt_is_error(e->ret))
 		d->role = role_at(d, (uint64_t)e->ret);
 }
 

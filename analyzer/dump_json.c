@@ -59,7 +59,7 @@ static void add_result(struct json_object *o, const struct vt_event *e)
 {
 	if (e->flags & VT_EV_UNDONE || e->kind == VT_EXIT)
 		json_object_object_add(o, "ret", NULL);
-	else if (vt_returns_addr(e->kind) && !vt_is_error(e->ret))
+	else if (vt_kind_returns_address(e->kind) && !vt_is_error(e->ret))
 		vt_json_hex(o, "ret", (uint64_t)e->ret);
 	else
 		json_object_object_add(o, "ret", json_object_new_int64(e->ret));

@@ -60,7 +60,7 @@ vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e
 		*token |= VT_TOKEN_TID;
 	if (*token & VT_TOKEN_TID) {
 		v = put ? vt_zigzag((int64_t)e->tid - c->tid) : 0;
-		vt_codec_u(&c->col[VT_COL_TID], put, &v);
+		vt_column_u(c, put, VT_COL_TID, &v);
 		c->tid = put ? e->tid : c->tid + (uint32_t)vt_unzigzag(v);
 	}
 	e->tid = c->tid;
@@ -71,7 +71,7 @@ vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e
 		*token |= e->stack == next[1] ? VT_TOKEN_SECOND : VT_TOKEN_STACK;
 	if (*token & VT_TOKEN_STACK) {
 		v = put ? vt_zigzag((int32_t)(c->newest_stack + 1 - e->stack)) : 0;
-		vt_codec_u(&c->col[VT_COL_STACK], put, &v);
+		vt_column_u(c, put, VT_COL_STACK, &v);
 		e->stack = put ? e->stack : c->newest_stack + 1 - (uint32_t)vt_unzigzag(v);
 	} else {
 		e->stack = next[*token & VT_TOKEN_SECOND ? 1 : 0];
@@ -93,37 +93,24 @@ static inline __attribute__((always_inline)) void vt_codec_args(struct vt_chunk 
 								unsigned token, struct vt_event *e)
 {
 	const uint8_t *class = vt_kinds[e->kind].arg;
-	for (int i = 0; i < VT_MAX_ARGS && class[i]; i++) {
+	unsigned lengths = token & VT_TOKEN_LEN ? vt_arg_sets[e->kind].lengths : 0;
+	unsigned small = token & VT_TOKEN_SMALL ? vt_arg_sets[e->kind].small : 0;
+	for (unsigned set = lengths | small; set; set &= set - 1) {
+		int i = __builtin_ctz(set);
 		uint64_t v = e->a[i];
-		switch (class[i]) {
-		case VT_ARG_ADDR:
-			continue;
-		case VT_ARG_LEN:
-		case VT_ARG_OFF:
-			if (!(token & VT_TOKEN_LEN))
-				continue;
-			vt_codec_paged(&c->col[VT_COL_LEN], put, &v);
-			break;
-		case VT_ARG_HEX:
-			if (!(token & VT_TOKEN_SMALL))
-				continue;
-			vt_codec_u(&c->col[VT_COL_WIDE], put, &v);
-			break;
-		case VT_ARG_FD:
-		case VT_ARG_INT:
-			if (!(token & VT_TOKEN_SMALL))
-				continue;
+		if (lengths >> i & 1) {
+			vt_column_paged(c, put, VT_COL_LEN, &v);
+		} else if (class[i] == VT_ARG_HEX) {
+			vt_column_u(c, put, VT_COL_WIDE, &v);
+		} else if (class[i] == VT_ARG_FD || class[i] == VT_ARG_INT) {
 			v = vt_zigzag((int64_t)v);
-			vt_codec_u(&c->col[VT_COL_SMALL], put, &v);
+			vt_column_u(c, put, VT_COL_SMALL, &v);
 			v = (uint64_t)vt_unzigzag(v);
-			break;
-		default:
-			if (!(token & VT_TOKEN_SMALL))
-				continue;
-			vt_codec_u(&c->col[VT_COL_SMALL], put, &v);
-			break;
+		} else {
+			vt_column_u(c, put, VT_COL_SMALL, &v);
 		}
-		s->a[i] = v;
+		/* to both: a copy of s would have to wait for the one to be written */
+		s->a[i] = e->a[i] = v;
 	}
 }
 
@@ -134,14 +121,22 @@ static inline uint64_t vt_predicted(const struct vt_precedent *s, int i, uint64_
 	return s->step[i] == VT_STEP_NULL ? 0 : base + s->step[i];
 }
 
-/* Whether the addresses that an event has, in their order, are all as predicted. */
-static inline bool vt_addrs_predicted(const struct vt_precedent *s, uint64_t base,
-				      uint64_t *const *addr, int n)
+/* The address that stands in an argument, or behind the last one: in the result. */
+#define VT_RESULT VT_MAX_ARGS
+static inline uint64_t *vt_address(struct vt_event *e, int i)
 {
-	for (int i = 0; i < n; i++) {
-		if (*addr[i] != vt_predicted(s, i, base))
+	return i == VT_RESULT ? (uint64_t *)&e->ret : &e->a[i];
+}
+
+/* Whether the addresses of a set, in their order, are all as predicted. */
+static inline bool vt_addrs_predicted(const struct vt_precedent *s, uint64_t base,
+				      struct vt_event *e, unsigned set)
+{
+	for (int i = 0; set; set &= set - 1, i++) {
+		uint64_t v = *vt_address(e, __builtin_ctz(set));
+		if (v != vt_predicted(s, i, base))
 			return false;
-		base = *addr[i] ? *addr[i] : base;
+		base = v ? v : base;
 	}
 	return true;
 }
@@ -151,33 +146,26 @@ static inline __attribute__((always_inline)) void vt_codec_addrs(struct vt_chunk
 								 unsigned *token,
 								 struct vt_event *e, bool result)
 {
-	uint64_t *addr[VT_CALL_ADDRS], *base = &c->thread[e->tid % VT_CODE_THREADS].addr;
-	int n = 0;
-	for (unsigned set = vt_arg_sets[e->kind].addrs; set; set &= set - 1)
-		addr[n++] = &e->a[__builtin_ctz(set)];
-	if (result)
-		addr[n++] = (uint64_t *)&e->ret;
-	if (put && !vt_addrs_predicted(s, *base, addr, n))
+	uint64_t *last = &c->thread[e->tid % VT_CODE_THREADS].addr, base = *last;
+	unsigned set = vt_arg_sets[e->kind].addrs | (unsigned)result << VT_RESULT;
+	if (put && !vt_addrs_predicted(s, base, e, set))
 		*token |= VT_TOKEN_ADDR;
-	for (int i = 0; i < n; i++) {
-		uint64_t v = *addr[i], predicted = vt_predicted(s, i, *base);
-		if (*token & VT_TOKEN_ADDR) {
-			vt_codec_addr(c, put, &v, *base, predicted);
-			s->step[i] = v ? v - *base : VT_STEP_NULL;
+	bool predicted = !(*token & VT_TOKEN_ADDR);
+	for (int i = 0; set; set &= set - 1, i++) {
+		uint64_t *at = vt_address(e, __builtin_ctz(set)), v = *at;
+		if (predicted) {
+			v = vt_predicted(s, i, base);
 		} else {
-			v = predicted;
+			vt_codec_addr(c, put, &v, base, vt_predicted(s, i, base));
+			s->step[i] = v ? v - base : VT_STEP_NULL;
 		}
-		*addr[i] = v;
-		if (v && v != *base) {
+		*at = v;
+		if (v && v != base) {
 			vt_seen_add(c, put, v);
-			*base = v;
+			base = v;
 		}
 	}
-}
-
-static inline bool vt_kind_returns_address(uint8_t kind)
-{
-	return kind == VT_MMAP || kind == VT_MREMAP || kind == VT_BRK || kind == VT_SHMAT;
+	*last = base;
 }
 
 static inline bool vt_args_differ(const uint64_t *a, const uint64_t *b, unsigned set)
@@ -197,8 +185,8 @@ static inline __attribute__((always_inline)) void vt_codec_call(struct vt_chunk 
 		*token |= VT_TOKEN_KIND;
 	if (*token & VT_TOKEN_KIND) {
 		uint64_t kind = e->kind, flags = e->flags;
-		vt_codec_u(&c->col[VT_COL_KIND], put, &kind);
-		vt_codec_u(&c->col[VT_COL_KIND], put, &flags);
+		vt_column_u(c, put, VT_COL_KIND, &kind);
+		vt_column_u(c, put, VT_COL_KIND, &flags);
 		if (kind >= VT_KIND_COUNT) {
 			c->bad = true;
 			kind = 0;
@@ -216,15 +204,15 @@ static inline __attribute__((always_inline)) void vt_codec_call(struct vt_chunk 
 		if (vt_args_differ(e->a, s->a, vt_arg_sets[e->kind].small))
 			*token |= VT_TOKEN_SMALL;
 	}
-	if (*token & (VT_TOKEN_LEN | VT_TOKEN_SMALL))
-		vt_codec_args(c, put, s, *token, e);
 	if (!put)
 		memcpy(e->a, s->a, sizeof(e->a));
+	if (*token & (VT_TOKEN_LEN | VT_TOKEN_SMALL))
+		vt_codec_args(c, put, s, *token, e);
 }
 
-/* Walk all fields of one event; returns its token. seq is implied. */
-static inline __attribute__((always_inline)) unsigned vt_codec_event(struct vt_chunk *c, bool put,
-								     struct vt_event *e)
+/* Walk all fields of one event. seq is implied. */
+static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk *c, bool put,
+								 struct vt_event *e)
 {
 	unsigned token = put ? 0 : *c->col[VT_COL_TOKEN].p++;
 	struct vt_precedent *s = vt_codec_stack(c, put, &token, e);
@@ -248,28 +236,27 @@ static inline __attribute__((always_inline)) unsigned vt_codec_event(struct vt_c
 		e->span = 0;
 	if (token & VT_TOKEN_RET) {
 		uint64_t r = vt_zigzag(ret), span = e->span, file = e->file;
-		vt_codec_u(&c->col[VT_COL_RET], put, &r);
-		vt_codec_u(&c->col[VT_COL_RET], put, &span);
+		vt_column_u(c, put, VT_COL_RET, &r);
+		vt_column_u(c, put, VT_COL_RET, &span);
 		if (has_file)
-			vt_codec_u(&c->col[VT_COL_RET], put, &file);
+			vt_column_u(c, put, VT_COL_RET, &file);
 		if (has_file)
 			s->file = (uint32_t)file;
 		e->span = (uint32_t)span;
 		ret = vt_unzigzag(r);
 	}
-	e->file = has_file ? s->file : 0;
+	e->file = s->file & -(uint32_t)has_file;
 	if (!put)
 		e->ret = ret;
 	vt_codec_addrs(c, put, s, &token, e, gives_address && !ret);
 
 	if (e->kind >= VT_UNSEEN_MAP)
-		vt_codec_u(&c->col[VT_COL_WIDE], put, &e->aux);
+		vt_column_u(c, put, VT_COL_WIDE, &e->aux);
 	else
 		e->aux = 0;
 	c->thread[e->tid % VT_CODE_THREADS].kind = e->kind;
 	if (put)
 		*c->col[VT_COL_TOKEN].p++ = (uint8_t)token;
-	return token;
 }
 
 /*
@@ -370,9 +357,7 @@ static inline int vt_chunk_next(struct vt_chunk *c, struct vt_event *e)
 	if (c->done == c->n_events)
 		return 0;
 	e->seq = c->first_seq + c->done;
-	if (vt_codec_event(c, false, e) || e->kind >= VT_UNSEEN_MAP)
-		for (int i = 0; i < VT_COL_COUNT; i++)
-			c->bad |= c->col[i].bad;
+	vt_codec_event(c, false, e);
 	if (c->bad)
 		return -1;
 	c->done++;

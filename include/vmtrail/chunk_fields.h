@@ -54,7 +54,7 @@ struct vt_chunk {
 	uint64_t bits;     /* writing: the last ones; reading: how many have been read */
 	unsigned n_bits;   /* writing: how many the last ones are */
 	unsigned sure;     /* writing: so many more events fit */
-	bool bad;          /* reading: nonsense was found elsewhere than in a column's varints */
+	bool bad;          /* reading: nonsense was found */
 	unsigned digits;   /* significant bits of times that are kept */
 	uint64_t time;     /* when the last event ended, in units */
 	uint32_t tid;
@@ -68,6 +68,28 @@ struct vt_chunk {
 	uint16_t seen_index[VT_SEEN_INDEX]; /* writing: where in seen, by a hash of the address */
 	struct vt_precedent precedent[VT_PRECEDENTS]; /* by stack */
 };
+
+/* One number of a column. */
+static inline __attribute__((always_inline)) void vt_column_u(struct vt_chunk *c, bool put,
+							      enum vt_col col, uint64_t *v)
+{
+	struct vt_buf *b = &c->col[col];
+	if (put) {
+		vt_put_varint(b, *v);
+	} else if (!vt_get_short_varint(b, v)) {
+		*v = vt_get_long_varint(b);
+		c->bad |= b->bad;
+	}
+}
+
+/* One that is most often a multiple of the page size. */
+static inline __attribute__((always_inline)) void vt_column_paged(struct vt_chunk *c, bool put,
+								  enum vt_col col, uint64_t *v)
+{
+	vt_codec_paged(&c->col[col], put, v);
+	if (!put)
+		c->bad |= c->col[col].bad;
+}
 
 /* The next n bits of the stream, at most 56. */
 static inline __attribute__((always_inline)) void vt_codec_bits(struct vt_chunk *c, bool put,
@@ -136,18 +158,14 @@ static inline __attribute__((always_inline)) int64_t vt_codec_time(struct vt_chu
 		code = *b->p++;
 	if (code < 4)
 		return code;
-	if (code == VT_TIME_OTHER) {
+	unsigned width = code >> 1;
+	if (width > VT_TIME_WIDTH) {
 		v = put ? vt_zigzag(time) : 0;
-		vt_codec_u(&c->col[VT_COL_WIDE], put, &v);
-		c->bad |= c->col[VT_COL_WIDE].bad;
+		vt_column_u(c, put, VT_COL_WIDE, &v);
+		c->bad |= code != VT_TIME_OTHER;
 		return vt_unzigzag(v);
 	}
-	unsigned width = code >> 1, drop = vt_time_dropped(c->digits, width);
-	if (!put && width > VT_TIME_WIDTH) {
-		c->bad = true;
-		return 0;
-	}
-	unsigned rest = width - 2 - drop;
+	unsigned drop = vt_time_dropped(c->digits, width), rest = width - 2 - drop;
 	v = v >> drop & ((1ull << rest) - 1);
 	vt_codec_bits(c, put, &v, rest);
 	return (int64_t)((2ull | (code & 1)) << (width - 2) | v << drop);
@@ -202,8 +220,8 @@ static inline __attribute__((always_inline)) void vt_codec_far(struct vt_chunk *
 		width = 64 - (uint64_t)__builtin_clzll(*d >> shift);
 		v = width > 2 ? (*d >> shift & ((1ull << (width - 1)) - 1)) >> 1 : 0;
 	}
-	vt_codec_u(&c->col[VT_COL_SHIFT], put, &shift);
-	vt_codec_u(&c->col[VT_COL_WIDTH], put, &width);
+	vt_column_u(c, put, VT_COL_SHIFT, &shift);
+	vt_column_u(c, put, VT_COL_WIDTH, &width);
 	if (!put && (shift > 63 || !width || width > 58)) {
 		c->bad = true;
 		return;
@@ -240,7 +258,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 			code = VT_ADDR_ABOVE + below;
 		place = vt_zigzag((int32_t)(which - c->seen_last - 1));
 	}
-	vt_codec_u(&c->col[VT_COL_ADDR], put, &code);
+	vt_column_u(c, put, VT_COL_ADDR, &code);
 	switch (code) {
 	case VT_ADDR_PREDICTED:
 		*v = predicted;
@@ -252,7 +270,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 		*v = base;
 		break;
 	case VT_ADDR_SEEN:
-		vt_codec_u(&c->col[VT_COL_SEEN], put, &place);
+		vt_column_u(c, put, VT_COL_SEEN, &place);
 		c->seen_last += 1 + (uint32_t)vt_unzigzag(place);
 		*v = c->seen[c->seen_last % VT_SEEN];
 		break;
@@ -262,7 +280,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 		*v = code == VT_ADDR_BELOW ? base - d : base + d;
 		break;
 	case VT_ADDR_WIDE:
-		vt_codec_u(&c->col[VT_COL_WIDE], put, v);
+		vt_column_u(c, put, VT_COL_WIDE, v);
 		break;
 	default:
 		d = (code >> 1) - VT_ADDR_NEAR / 2;

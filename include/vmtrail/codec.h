@@ -41,10 +41,24 @@ static inline void vt_put_varint(struct vt_buf *b, uint64_t v)
 	*b->p++ = (uint8_t)v;
 }
 
-static inline uint64_t vt_get_varint(struct vt_buf *b)
+/*
+ * A varint of one or two bytes, as most are; false: it is longer, or the last one. Which of the two
+ * it is depends on chance: no branch asks.
+ */
+static inline __attribute__((always_inline)) bool vt_get_short_varint(struct vt_buf *b, uint64_t *v)
 {
-	if (b->p < b->end && *b->p < 0x80)
-		return *b->p++;
+	if (b->end - b->p < 2)
+		return false;
+	unsigned low = b->p[0], high = b->p[1], two = low >> 7;
+	if (low & high & 0x80)
+		return false;
+	*v = (low & 0x7f) | (high << 7 & -two);
+	b->p += 1 + two;
+	return true;
+}
+
+static inline uint64_t vt_get_long_varint(struct vt_buf *b)
+{
 	uint64_t v = 0;
 	for (unsigned shift = 0; shift < 70; shift += 7) {
 		if (b->p == b->end)
@@ -59,6 +73,12 @@ static inline uint64_t vt_get_varint(struct vt_buf *b)
 	b->bad = true;
 	b->p = b->end;
 	return 0;
+}
+
+static inline uint64_t vt_get_varint(struct vt_buf *b)
+{
+	uint64_t v;
+	return vt_get_short_varint(b, &v) ? v : vt_get_long_varint(b);
 }
 
 static inline void vt_put_bytes(struct vt_buf *b, const void *data, size_t n)

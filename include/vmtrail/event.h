@@ -160,10 +160,28 @@ static inline bool vt_is_error(int64_t ret)
 	return (uint64_t)ret >= (uint64_t)-4095;
 }
 
+/* Sets of kinds. Which kind comes next depends on chance: no branch asks. */
+#define VT_KIND_BIT(kind) (1ULL << (kind))
+_Static_assert(VT_KIND_COUNT <= 64, "a set of kinds is a word");
+static inline bool vt_kind_is_in(uint64_t set, uint8_t kind)
+{
+	return set >> (kind & 63) & 1;
+}
+
+/* Whether calls of this kind return an address. */
+static inline bool vt_kind_returns_address(uint8_t kind)
+{
+	return vt_kind_is_in(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_MREMAP) | VT_KIND_BIT(VT_BRK) |
+				 VT_KIND_BIT(VT_SHMAT),
+			     kind);
+}
+
 /* Whether an event of this kind names a file in vt_event.file. */
 static inline bool vt_kind_has_file(uint8_t kind)
 {
-	return kind == VT_MMAP || kind == VT_SHMAT || kind == VT_UNSEEN_MAP || kind == VT_EXECVE;
+	return vt_kind_is_in(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_SHMAT) |
+				 VT_KIND_BIT(VT_UNSEEN_MAP) | VT_KIND_BIT(VT_EXECVE),
+			     kind);
 }
 
 /* What lies behind a file id. Regular: any file of a file system, also memfd and tmpfs. */
@@ -190,7 +208,9 @@ static inline bool vt_kind_is_call(uint8_t kind)
  */
 static inline bool vt_kind_releases(uint8_t kind)
 {
-	return kind == VT_MUNMAP || kind == VT_SHMDT || kind == VT_MREMAP || kind == VT_EXECVE;
+	return vt_kind_is_in(VT_KIND_BIT(VT_MUNMAP) | VT_KIND_BIT(VT_SHMDT) |
+				 VT_KIND_BIT(VT_MREMAP) | VT_KIND_BIT(VT_EXECVE),
+			     kind);
 }
 
 #endif
