@@ -13,8 +13,8 @@
 #include "model_memory.h"
 #include <errno.h>
 
-#define RECENT 65536 /* calls that a later one is compared with */
-#define LARGE  8192  /* extents that no longer fit into the processor's nearer caches */
+#define RECENT 4096 /* calls that a later one is compared with */
+#define LARGE  8192 /* extents that no longer fit into the processor's nearer caches */
 
 /* Items read ahead, oldest first. */
 struct vt_queue {

@@ -43,7 +43,7 @@ struct vt_order {
 };
 
 /*
- * Forget everything. recent: room for the last cap calls; one that overlaps more of them than that
+ * Forget everything. recent: room for cap calls, a power of two; one that overlaps as many or more
  * is in doubt as a whole.
  */
 void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap);

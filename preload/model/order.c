@@ -164,14 +164,7 @@ int vt_event_places(const struct vt_model *m, const struct vt_event *ev, struct 
 /* Whether all of r is mapped, and not in doubt. */
 static bool certainly_mapped(const struct vt_order *o, struct vt_model *m, struct vt_range r)
 {
-	uint64_t at = r.lo;
-	const struct vt_extent *x = vt_find(m, at);
-
-	if (vt_order_doubtful(o, r.lo, r.hi))
-		return false;
-	for (; x && x->start <= at && at < r.hi; x = vt_extent_next(x))
-		at = x->end;
-	return at >= r.hi;
+	return vt_hole_in(m, r.lo, r.hi) >= r.hi && !vt_order_doubtful(o, r.lo, r.hi);
 }
 
 /* Add r to the list of n; where there is no room, the last one grows. */
@@ -289,6 +282,11 @@ static void compare_with_open(struct vt_order *o, const struct vt_placed *c)
 		doubt_all(o, c);
 }
 
+static struct vt_placed *recent_slot(struct vt_order *o, uint64_t i)
+{
+	return &o->recent[i & (o->cap - 1)];
+}
+
 /*
  * A call that took its place after its end: with those that took theirs since it began, and with
  * the release right before that, which may have been under way.
@@ -298,11 +296,11 @@ static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
 	uint64_t began = c->index - c->span;
 
 	for (uint64_t i = 0; i < o->n; i++) {
-		if (i == o->cap) {
+		if (i == o->cap - 1) {
 			doubt_all(o, c);
 			return;
 		}
-		const struct vt_placed *r = &o->recent[(o->n - 1 - i) % o->cap];
+		const struct vt_placed *r = recent_slot(o, o->n - 1 - i);
 		if (r->index + 1 < began)
 			return;
 		if (r->releases && r->span)
@@ -393,36 +391,40 @@ static void forget_stuck(struct vt_order *o, uint32_t tid)
 		}
 }
 
-/* Compare an event with those before it, before it is applied. */
+/*
+ * Compare an event with those before it, before it is applied. It is made up where it will be
+ * remembered: the oldest of those is forgotten, wanted or not.
+ */
 static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e, uint64_t index)
 {
-	struct vt_placed c = { .index = index,
-			       .span = (uint32_t)vt_min(e->span, index - 1),
-			       .tid = e->tid,
-			       .releases = vt_kind_releases(e->kind),
-			       .failed = vt_is_error(e->ret) };
+	struct vt_placed *c = recent_slot(o, o->n);
+	*c = (struct vt_placed){ .index = index,
+				 .span = (uint32_t)vt_min(e->span, index - 1),
+				 .tid = e->tid,
+				 .releases = vt_kind_releases(e->kind),
+				 .failed = vt_is_error(e->ret) };
 
 	if (o->n_stuck && !(e->flags & VT_EV_OWN))
 		forget_stuck(o, e->tid);
-	if (!places_of(m, e, &c))
+	if (!places_of(m, e, c))
 		return;
 	if (e->flags & VT_EV_UNDONE) {
-		remember_stuck(o, &c);
+		remember_stuck(o, c);
 		return;
 	}
 	if (e->flags & VT_EV_LATE)
-		doubt_all(o, &c);
-	if (c.releases)
-		c.covered = certainly_mapped(o, m, empty(c.from) ? c.at : c.from);
+		doubt_all(o, c);
+	if (c->releases)
+		c->covered = certainly_mapped(o, m, empty(c->from) ? c->at : c->from);
 	if (o->n_open)
-		compare_with_open(o, &c);
-	if (!c.releases)
-		compare_with_recent(o, &c);
+		compare_with_open(o, c);
+	if (!c->releases)
+		compare_with_recent(o, c);
 	if (o->n_doubtful)
-		inherit_doubt(o, e, &c);
-	if (c.releases && c.span)
-		remember_release(o, &c);
-	o->recent[o->n++ % o->cap] = c;
+		inherit_doubt(o, e, c);
+	if (c->releases && c->span)
+		remember_release(o, c);
+	o->n++;
 }
 
 void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap)
