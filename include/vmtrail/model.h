@@ -80,8 +80,8 @@ struct vt_extent {
 	uint64_t start, end; /* bytes, page aligned, end excluded */
 
 	uintptr_t parent_color;
-	uint64_t subtree_gap; /* largest unmapped gap before any extent of this subtree, bytes */
-	uint32_t gap;         /* unmapped pages right before it; UINT32_MAX: more than fit */
+	int32_t next, prev;   /* its neighbours, see vt_extent_next; no copy of it has them */
+	uint32_t subtree_gap; /* no gap before an extent of this subtree has more pages */
 	uint32_t anon;        /* what is known of its area's anon_vma; model's own */
 	uint32_t identity;    /* whose unknowns it shares: open file, hidden flags; model's own */
 	uint8_t boundary;     /* enum vt_boundary with the extent before it */
@@ -175,7 +175,7 @@ uint32_t vt_kernel_ways_of(uint32_t version);
 /* Memory for extents: pages in multiples of VT_PAGE_SIZE; never given back before the model ends.
  */
 struct vt_memory {
-	void *(*alloc)(void *ctx, size_t bytes);        /* zeroed; NULL: no more */
+	void *(*alloc)(void *ctx, size_t bytes);        /* zeroed, aligned as malloc; or NULL */
 	void (*free)(void *ctx, void *p, size_t bytes); /* may be NULL */
 	void *ctx;
 };
@@ -282,7 +282,7 @@ struct vt_effect {
 	uint32_t splits;    /* boundaries that became split inside what was one area */
 };
 
-#define VT_MODEL_RECENT 1024
+#define VT_MODEL_RECENT 4096
 
 struct vt_model {
 	struct vt_model_config config;

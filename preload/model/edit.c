@@ -117,14 +117,14 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	}
 	while (x && x->end <= hi) {
 		struct vt_extent *next = vt_extent_next(x);
-		vt_extent_unlink(m, before, next, x);
+		vt_extent_unlink(m, x);
 		x = next;
 	}
 	if (x && x->start <= hi)
 		keep_right(a, x, hi);
 	if (x)
-		vt_tree_set_gap(x, x->start - before);
-	vt_expect(m, lo, x);
+		vt_tree_gap_grew(x);
+	vt_expect(m, before, lo, x);
 	return 0;
 }
 
@@ -141,7 +141,7 @@ uint64_t vt_mapped_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 /* Make [lo, hi) free: a forced placement destroys, any other one proves the model wrong. */
 int vt_make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced)
 {
-	struct vt_extent *x = vt_find(a->m, lo);
+	struct vt_extent *x = vt_find_room(a->m, lo, hi);
 	if (!x || x->start >= hi)
 		return 0;
 	if (!forced) {
@@ -233,16 +233,14 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *next = vt_find(m, like->start);
-	uint64_t before = vt_end_before(m, next);
 	struct vt_extent *x = vt_extent_new(m);
 	if (!x)
 		return NULL;
 	*x = *like;
 	x->anon = 0;
 	x->boundary = VT_BOUNDARY_SPLIT;
-	vt_extent_link(m, before, next, x);
-	bool touches = before == x->start || (next && next->start == x->end);
-	if (touches)
+	vt_extent_link(m, next, x);
+	if (!vt_tree_gap(x) || vt_adjacent_next(x))
 		vt_merge_new_area(a, x, x, with_next, false);
 	else if (vt_anon_touchable(m, x))
 		x->anon = vt_anon_new_label(m);

@@ -71,7 +71,7 @@ void vt_slabs_free(struct vt_model *m)
 
 struct vt_extent *vt_adjacent_prev(const struct vt_extent *x)
 {
-	struct vt_extent *prev = x->gap ? NULL : vt_extent_prev(x);
+	struct vt_extent *prev = vt_extent_prev(x);
 	return prev && prev->end == x->start ? prev : NULL;
 }
 
@@ -107,31 +107,24 @@ void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b
 /* Where the extent before next ends, 0 if there is none; next NULL: the last extent of all. */
 uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next)
 {
-	if (next)
-		return next->start - vt_tree_gap(next);
-	const struct vt_extent *last = vt_model_last(m);
-	return last ? last->end : 0;
+	const struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
+	return prev ? prev->end : 0;
 }
 
-/* Put x, complete with its boundary, before next, after an extent that ends at prev_end. */
-void vt_extent_link(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-		    struct vt_extent *x)
+/* Put x, complete with its boundary, before next (NULL: last). */
+void vt_extent_link(struct vt_model *m, struct vt_extent *next, struct vt_extent *x)
 {
-	vt_tree_insert(m, prev_end, next, x);
+	vt_tree_insert(m, next, x);
 	m->totals.extents++;
 	count_boundary(m, x, 1);
 	vt_charge(m, x, vt_extent_pages(x));
-	vt_expect(m, x->start, x);
+	vt_expect(m, x->start - vt_tree_gap(x), x->start, x);
 }
 
-/*
- * Take x out, which stands before next and after an extent that ends at prev_end, and give its
- * memory back. The next extent's boundary is the caller's business.
- */
-void vt_extent_unlink(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-		      struct vt_extent *x)
+/* Take x out and give its memory back. The next extent's boundary is the caller's business. */
+void vt_extent_unlink(struct vt_model *m, struct vt_extent *x)
 {
-	vt_tree_erase(m, prev_end, next, x);
+	vt_tree_erase(m, x);
 	m->totals.extents--;
 	count_boundary(m, x, UINT64_MAX);
 	vt_uncharge(m, x, vt_extent_pages(x));
@@ -165,7 +158,7 @@ int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr)
 	tail->pgoff += (addr - x->start) >> VT_PAGE_SHIFT;
 	tail->boundary = VT_BOUNDARY_MERGED;
 	vt_trim_end(m, x, addr);
-	vt_extent_link(m, addr, vt_extent_next(x), tail);
+	vt_extent_link(m, vt_extent_next(x), tail);
 	return 0;
 }
 
@@ -193,7 +186,7 @@ struct vt_extent *vt_fuse(struct vt_model *m, struct vt_extent *right)
 	uint32_t anon = x->boundary != VT_BOUNDARY_MERGED ? x->anon : right->anon;
 	x->end = end;
 	x->anon = anon;
-	vt_extent_unlink(m, end, vt_extent_next(right), right);
+	vt_extent_unlink(m, right);
 	vt_charge(m, x, pages);
 	return x;
 }

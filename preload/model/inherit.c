@@ -38,7 +38,7 @@ int vt_model_restore(struct vt_model *m, const struct vt_extent *from)
 		x->anon = vt_anon_new_label(m) | (m->forked ? VT_ANON_FORKED : 0);
 	if (!prev || prev->end != x->start)
 		x->boundary = VT_BOUNDARY_SPLIT;
-	vt_extent_link(m, prev ? prev->end : 0, NULL, x);
+	vt_extent_link(m, NULL, x);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
  *
  * Layers, lower first:
  *   tree.c    order and gaps: the augmented red-black tree, knows nothing of mappings
+ *   search.c  where an address lies
  *   extent.c  extents: memory, cut, fuse, walk
  *   file.c    what file ids stand for
  *   kernel.c  which kernel has which ways
@@ -151,27 +152,28 @@ VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pa
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
 /* tree.c */
-VT_HIDDEN void vt_tree_insert(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-			      struct vt_extent *x);
-VT_HIDDEN void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-			     struct vt_extent *x);
+VT_HIDDEN void vt_tree_insert(struct vt_model *m, struct vt_extent *next, struct vt_extent *x);
+VT_HIDDEN void vt_tree_erase(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
-VT_HIDDEN void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes);
 VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
-VT_HIDDEN void vt_expect(struct vt_model *m, uint64_t addr, struct vt_extent *x);
-VT_HIDDEN struct vt_extent *vt_find(struct vt_model *m, uint64_t addr);
+VT_HIDDEN void vt_tree_gap_grew(struct vt_extent *x);
+VT_HIDDEN bool vt_tree_may_fit(const struct vt_extent *x, uint64_t length);
+VT_HIDDEN void vt_tree_tighten(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_area_head(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
+
+/* search.c */
+VT_HIDDEN void vt_expect(struct vt_model *m, uint64_t before, uint64_t addr, struct vt_extent *x);
+VT_HIDDEN struct vt_extent *vt_find(struct vt_model *m, uint64_t addr);
+VT_HIDDEN struct vt_extent *vt_find_room(struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* extent.c */
 VT_HIDDEN struct vt_extent *vt_extent_new(struct vt_model *m);
 VT_HIDDEN void vt_extent_release(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_slabs_free(struct vt_model *m);
 VT_HIDDEN uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next);
-VT_HIDDEN void vt_extent_link(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-			      struct vt_extent *x);
-VT_HIDDEN void vt_extent_unlink(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-				struct vt_extent *x);
+VT_HIDDEN void vt_extent_link(struct vt_model *m, struct vt_extent *next, struct vt_extent *x);
+VT_HIDDEN void vt_extent_unlink(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b);
 VT_HIDDEN int vt_cut(struct vt_model *m, struct vt_extent *x, uint64_t addr);
 VT_HIDDEN void vt_trim_end(struct vt_model *m, struct vt_extent *x, uint64_t end);

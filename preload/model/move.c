@@ -74,7 +74,7 @@ static int grow_in_place(struct vt_apply *a, uint64_t lo, uint64_t old_end, uint
 	if (!n)
 		return -ENOMEM;
 	n->anon = x->anon;
-	vt_extent_link(m, x->end, vt_extent_next(x), n);
+	vt_extent_link(m, vt_extent_next(x), n);
 	struct vt_extent *next = vt_adjacent_next(n);
 	struct vt_verdict v = { VT_BOUNDARY_MERGED, VT_BOUNDARY_SPLIT };
 	struct vt_side grown = vt_side_of(m, n);
@@ -127,7 +127,6 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *next = vt_model_find(m, mv->to);
-	uint64_t before = vt_end_before(m, next);
 	uint64_t len = mv->len ? mv->len : mv->new_len, end = mv->from + len;
 	uint32_t number = vt_identity_new(m);
 	*first = NULL;
@@ -153,17 +152,16 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 			n->stack = a->ev->stack;
 		}
 		moved_offset(m, mv, n, number);
-		vt_extent_link(m, before, next, n);
+		vt_extent_link(m, next, n);
 		if (!*first)
 			*first = n;
 		*last = n;
-		before = n->end;
 	}
 	if (*first && (*last)->end < mv->to + mv->new_len) {
 		struct vt_extent *n = carry_on(a, *last, mv->to + mv->new_len);
 		if (!n)
 			return -ENOMEM;
-		vt_extent_link(m, before, next, n);
+		vt_extent_link(m, next, n);
 		*last = n;
 	}
 	return 0;

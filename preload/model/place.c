@@ -65,33 +65,21 @@ static uint64_t highest_in(const struct search *s, uint64_t lo, uint64_t hi)
 }
 
 /*
- * The next extent in the search's direction with a gap that may be large enough before it, from x
- * on; subtrees whose largest gap is too small are passed over.
+ * The first extent of x's subtree (last: the last one) with a gap of length before it. Subtrees
+ * whose bound is too low are passed over; a bound that promised too much is lowered.
  */
-static struct vt_extent *first_fit(struct vt_extent *x, uint64_t length)
+static struct vt_extent *fit_in(struct vt_extent *x, uint64_t length, bool last)
 {
-	while (x && x->subtree_gap >= length) {
-		if (x->left && x->left->subtree_gap >= length)
-			x = x->left;
-		else if (vt_tree_gap(x) >= length)
-			return x;
-		else
-			x = x->right;
-	}
-	return NULL;
-}
-
-static struct vt_extent *last_fit(struct vt_extent *x, uint64_t length)
-{
-	while (x && x->subtree_gap >= length) {
-		if (x->right && x->right->subtree_gap >= length)
-			x = x->right;
-		else if (vt_tree_gap(x) >= length)
-			return x;
-		else
-			x = x->left;
-	}
-	return NULL;
+	if (!vt_tree_may_fit(x, length))
+		return NULL;
+	struct vt_extent *found = fit_in(last ? x->right : x->left, length, last);
+	if (!found && vt_tree_gap(x) >= length)
+		found = x;
+	if (!found)
+		found = fit_in(last ? x->left : x->right, length, last);
+	if (!found)
+		vt_tree_tighten(x);
+	return found;
 }
 
 static struct vt_extent *up(const struct vt_extent *x)
@@ -99,40 +87,17 @@ static struct vt_extent *up(const struct vt_extent *x)
 	return (struct vt_extent *)(x->parent_color & ~7UL);
 }
 
-/* The nearest extent after x (in address order) with a gap of length before it. */
-static struct vt_extent *next_fit(struct vt_extent *x, uint64_t length)
+/* The nearest extent after x in address order (last: before x) with a gap of length before it. */
+static struct vt_extent *fit_from(struct vt_extent *x, uint64_t length, bool last)
 {
-	struct vt_extent *found = first_fit(x->right, length);
-	if (found)
-		return found;
-	for (struct vt_extent *p = up(x); p; x = p, p = up(p)) {
-		if (x != p->left)
+	struct vt_extent *found = fit_in(last ? x->left : x->right, length, last);
+	for (struct vt_extent *p = up(x); p && !found; x = p, p = up(p)) {
+		if (x != (last ? p->right : p->left))
 			continue;
-		if (vt_tree_gap(p) >= length)
-			return p;
-		found = first_fit(p->right, length);
-		if (found)
-			return found;
+		found =
+		    vt_tree_gap(p) >= length ? p : fit_in(last ? p->left : p->right, length, last);
 	}
-	return NULL;
-}
-
-/* The nearest extent before x with a gap of length before it. */
-static struct vt_extent *prev_fit(struct vt_extent *x, uint64_t length)
-{
-	struct vt_extent *found = last_fit(x->left, length);
-	if (found)
-		return found;
-	for (struct vt_extent *p = up(x); p; x = p, p = up(p)) {
-		if (x != p->right)
-			continue;
-		if (vt_tree_gap(p) >= length)
-			return p;
-		found = last_fit(p->left, length);
-		if (found)
-			return found;
-	}
-	return NULL;
+	return found;
 }
 
 /*
@@ -149,7 +114,7 @@ static uint64_t unmapped_area(const struct vt_model *m, const struct search *ask
 	while (x && x->start - vt_tree_gap(x) < s.high) {
 		uint64_t lo, hi;
 		if (!gap_before(m, &s, x, &lo, &hi)) {
-			x = next_fit(x, want);
+			x = fit_from(x, want, false);
 			continue;
 		}
 		uint64_t at = lowest_in(&s, lo, hi);
@@ -182,7 +147,7 @@ static uint64_t unmapped_area_topdown(const struct vt_model *m, const struct sea
 	}
 	while (x && x->end > s.low) {
 		if (!gap_before(m, &s, x, &lo, &hi)) {
-			x = prev_fit(x, want);
+			x = fit_from(x, want, true);
 			continue;
 		}
 		if (!retries(m) || start_gap(m, x) >= hi)

@@ -78,7 +78,7 @@ static struct vt_extent *enter(struct vt_apply *a, const struct vt_vma *v, uint6
 	if (!shared)
 		x->anon = vt_anon_new_label(m) | (m->forked ? VT_ANON_FORKED : 0);
 	struct vt_extent *next = vt_model_find(m, x->start);
-	vt_extent_link(m, vt_end_before(m, next), next, x);
+	vt_extent_link(m, next, x);
 	if (next)
 		vt_set_boundary(m, next, VT_BOUNDARY_SPLIT);
 	if (v->undetermined)
@@ -127,7 +127,7 @@ static int grow_stack(struct vt_apply *a, struct vt_extent *above, uint64_t lo)
 	x->stack = a->ev->stack;
 	x->boundary = VT_BOUNDARY_SPLIT;
 	x->anon = above->anon;
-	vt_extent_link(m, vt_end_before(m, above), above, x);
+	vt_extent_link(m, above, x);
 	vt_set_boundary(m, above, VT_BOUNDARY_MERGED);
 	/* expand_downwards prepares an anon_vma, whatever the protection */
 	if (!(x->anon & VT_ANON_TOUCHED))

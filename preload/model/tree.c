@@ -1,8 +1,11 @@
 /*
  * tree.c - a red-black tree of extents ordered by address.
  *
- * Owns the links, the colours and what every subtree keeps of its members: the largest gap before
- * any of them (vma_compute_gap, as the kernel's tree did), and whether one of them begins an area.
+ * Owns the links, the colours and what every subtree keeps of its members: whether one of them
+ * begins an area, and a bound of the largest gap before any of them (as vma_compute_gap kept it in
+ * the kernel's tree). A gap that grows raises the bounds above it; one that shrinks leaves them:
+ * the search that finds nothing where a bound promised something lowers it (vt_tree_tighten). So
+ * who never asks for a place pays next to nothing. No bound is higher than its parent's.
  * Knows nothing of what a mapping is. Runs inside the traced process: allocates nothing.
  *
  * parent_color holds the parent's address, RED in bit 0, and STARTS in bit 1: some extent of this
@@ -65,7 +68,41 @@ struct vt_extent *vt_model_last(const struct vt_model *m)
 	return m->root ? rightmost(m->root) : NULL;
 }
 
-struct vt_extent *vt_extent_next(const struct vt_extent *x)
+/*
+ * Neighbours know each other by how far apart they lie in memory, in units of what extents are
+ * aligned to. NONE: there is no neighbour. FAR: that far is more than fits, the tree tells.
+ */
+#define UNIT_SHIFT 4
+#define NONE       0
+#define FAR        INT32_MIN
+
+_Static_assert(sizeof(struct vt_extent) % (1 << UNIT_SHIFT) == 0, "extents lie units apart");
+
+static inline struct vt_extent *linked(const struct vt_extent *x, int32_t link)
+{
+	return link == NONE
+		   ? NULL
+		   : (struct vt_extent *)((intptr_t)x + (intptr_t)link * (1 << UNIT_SHIFT));
+}
+
+static inline int32_t link_to(const struct vt_extent *x, const struct vt_extent *y)
+{
+	intptr_t units = ((intptr_t)y - (intptr_t)x) >> UNIT_SHIFT;
+	if (!y)
+		return NONE;
+	return units == (int32_t)units ? (int32_t)units : FAR;
+}
+
+/* What stands before and after one another from now on; one of them may be NULL. */
+static void join(struct vt_extent *before, struct vt_extent *after)
+{
+	if (before)
+		before->next = link_to(before, after);
+	if (after)
+		after->prev = link_to(after, before);
+}
+
+static struct vt_extent *walk_to_next(const struct vt_extent *x)
 {
 	if (x->right)
 		return leftmost(x->right);
@@ -77,7 +114,7 @@ struct vt_extent *vt_extent_next(const struct vt_extent *x)
 	return p;
 }
 
-struct vt_extent *vt_extent_prev(const struct vt_extent *x)
+static struct vt_extent *walk_to_prev(const struct vt_extent *x)
 {
 	if (x->left)
 		return rightmost(x->left);
@@ -89,153 +126,71 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x)
 	return p;
 }
 
-struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr)
+struct vt_extent *vt_extent_next(const struct vt_extent *x)
 {
-	struct vt_extent *x = m->root, *best = NULL;
-	while (x) {
-		if (addr < x->end) {
-			best = x;
-			if (addr >= x->start)
-				break;
-			x = x->left;
-		} else {
-			x = x->right;
-		}
-	}
-	return best;
+	return x->next != FAR ? linked(x, x->next) : walk_to_next(x);
 }
 
-/* Where a search that is over goes on: every address lies to its right, which is itself. */
-static struct vt_extent nowhere = { .right = &nowhere };
-
-/* c ? a : b without a branch: which way a search turns, a processor would guess wrong. */
-static inline struct vt_extent *choose(bool c, struct vt_extent *a, struct vt_extent *b)
+struct vt_extent *vt_extent_prev(const struct vt_extent *x)
 {
-	uintptr_t mask = -(uintptr_t)c;
-	return (struct vt_extent *)(((uintptr_t)a & mask) | ((uintptr_t)b & ~mask));
-}
-
-void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n,
-			struct vt_extent **found)
-{
-	struct vt_extent *at[VT_FIND_MANY], *root = m->root ? m->root : &nowhere;
-	uintptr_t on = n;
-
-	for (size_t i = 0; i < n; i++) {
-		at[i] = root;
-		found[i] = NULL;
-	}
-	while (on) {
-		on = 0;
-		for (size_t i = 0; i < n; i++) {
-			struct vt_extent *x = at[i], *child;
-			bool right = addr[i] >= x->end;
-			found[i] = choose(right, found[i], x);
-			child = choose(right, x->right, x->left);
-			at[i] = choose(child, child, &nowhere);
-			on |= (uintptr_t)at[i] ^ (uintptr_t)&nowhere;
-		}
-	}
-}
-
-/*
- * Whether a search for addr ends at x, which may have been released: then it ends nowhere. What is
- * not linked yet must not be met here: an extent is filled only when its place has been found.
- */
-static inline bool ends_at(const struct vt_extent *x, uint64_t addr)
-{
-	return x && addr < x->end && x->gap != UINT32_MAX &&
-	       addr >= x->start - ((uint64_t)x->gap << VT_PAGE_SHIFT);
-}
-
-/* Where the last search near addr ended: stretches side by side have places of their own. */
-static inline struct vt_extent **recent_near(struct vt_model *m, uint64_t addr)
-{
-	uint64_t stretch = addr >> 16;
-	return &m->recent[(stretch ^ stretch >> 10) % VT_MODEL_RECENT];
-}
-
-/* x is where a search for addr is likely to end. */
-void vt_expect(struct vt_model *m, uint64_t addr, struct vt_extent *x)
-{
-	*recent_near(m, addr) = x;
-}
-
-/* vt_model_find, trying first what is likely. */
-struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
-{
-	struct vt_extent **recent = recent_near(m, addr);
-	if (!ends_at(*recent, addr))
-		*recent = ends_at(m->hint, addr) ? m->hint : vt_model_find(m, addr);
-	return *recent;
+	return x->prev != FAR ? linked(x, x->prev) : walk_to_prev(x);
 }
 
 uint64_t vt_tree_gap(const struct vt_extent *x)
 {
-	if (x->gap != UINT32_MAX)
-		return (uint64_t)x->gap << VT_PAGE_SHIFT;
 	const struct vt_extent *prev = vt_extent_prev(x);
 	return x->start - (prev ? prev->end : 0);
 }
 
-/* Compute what x's subtree keeps; returns whether it changed. */
-static bool pull(struct vt_extent *x)
+static uint32_t pages_of(uint64_t gap)
 {
-	uint64_t gap = vt_tree_gap(x);
-	uintptr_t starts = x->boundary != VT_BOUNDARY_MERGED ? STARTS : 0;
-	if (x->left) {
-		gap = vt_max(gap, x->left->subtree_gap);
-		starts |= x->left->parent_color & STARTS;
-	}
-	if (x->right) {
-		gap = vt_max(gap, x->right->subtree_gap);
-		starts |= x->right->parent_color & STARTS;
-	}
-	if (gap == x->subtree_gap && starts == (x->parent_color & STARTS))
+	return (uint32_t)vt_min(gap >> VT_PAGE_SHIFT, UINT32_MAX);
+}
+
+/* The gap before x has become larger: so may be the largest of all subtrees that x is in. */
+void vt_tree_gap_grew(struct vt_extent *x)
+{
+	uint32_t pages = pages_of(vt_tree_gap(x));
+	for (; x && x->subtree_gap < pages; x = parent_of(x))
+		x->subtree_gap = pages;
+}
+
+bool vt_tree_may_fit(const struct vt_extent *x, uint64_t length)
+{
+	return x && x->subtree_gap >= pages_of(length);
+}
+
+void vt_tree_tighten(struct vt_extent *x)
+{
+	uint32_t pages = pages_of(vt_tree_gap(x));
+	if (x->left && x->left->subtree_gap > pages)
+		pages = x->left->subtree_gap;
+	if (x->right && x->right->subtree_gap > pages)
+		pages = x->right->subtree_gap;
+	x->subtree_gap = pages;
+}
+
+/* Bring up to date whether an area begins in x's subtree; returns whether that changed. */
+static bool pull_starts(struct vt_extent *x)
+{
+	bool starts = x->boundary != VT_BOUNDARY_MERGED || subtree_starts(x->left) ||
+		      subtree_starts(x->right);
+	if (starts == subtree_starts(x))
 		return false;
-	x->subtree_gap = gap;
-	x->parent_color = (x->parent_color & ~STARTS) | starts;
+	x->parent_color ^= STARTS;
 	return true;
 }
 
-/*
- * Bring x and its ancestors up to date: through top, which has changed, too, and from there on as
- * long as something changes. &nowhere: to the root.
- */
-static void refresh_through(struct vt_extent *x, const struct vt_extent *top)
+static void refresh_starts(struct vt_extent *x)
 {
-	for (; x; x = parent_of(x)) {
-		bool changed = pull(x);
-		if (x == top)
-			top = NULL;
-		if (!changed && !top)
-			return;
-	}
-}
-
-/*
- * Set x's own gap; returns whether it is, or was, too large for its field: such a gap is looked up
- * whenever it is needed, so ancestors may have seen it change early.
- */
-static bool put_gap(struct vt_extent *x, uint64_t bytes)
-{
-	bool looked_up = x->gap == UINT32_MAX;
-	x->gap = (uint32_t)vt_min(bytes >> VT_PAGE_SHIFT, UINT32_MAX);
-	return looked_up || x->gap == UINT32_MAX;
-}
-
-void vt_tree_set_gap(struct vt_extent *x, uint64_t bytes)
-{
-	uint32_t before = x->gap;
-	bool far = put_gap(x, bytes);
-	if (far || x->gap != before)
-		refresh_through(x, far ? &nowhere : NULL);
+	while (x && pull_starts(x))
+		x = parent_of(x);
 }
 
 void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b)
 {
 	x->boundary = (uint8_t)b;
-	refresh_through(x, NULL);
+	refresh_starts(x);
 }
 
 static void replace_child(struct vt_model *m, struct vt_extent *p, struct vt_extent *old,
@@ -268,8 +223,10 @@ static void rotate(struct vt_model *m, struct vt_extent *x, bool left)
 	set_parent(x, up);
 	set_parent(up, p);
 	replace_child(m, p, x, up);
-	pull(x);
-	pull(up);
+	/* x's bound still holds below */
+	up->subtree_gap = x->subtree_gap;
+	up->parent_color = (up->parent_color & ~STARTS) | (x->parent_color & STARTS);
+	pull_starts(x);
 }
 
 static void insert_fixup(struct vt_model *m, struct vt_extent *x)
@@ -298,30 +255,28 @@ static void insert_fixup(struct vt_model *m, struct vt_extent *x)
 	set_red(m->root, false);
 }
 
-/*
- * Link x before next, which may be NULL: then it comes last. prev_end: where the extent before it
- * ends, 0 if there is none.
- */
-void vt_tree_insert(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-		    struct vt_extent *x)
+/* Link x before next; NULL: it comes last. */
+void vt_tree_insert(struct vt_model *m, struct vt_extent *next, struct vt_extent *x)
 {
-	struct vt_extent *p = next;
+	struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m), *p;
+
+	join(prev, x);
+	join(x, next);
 	x->left = x->right = NULL;
-	x->subtree_gap = x->gap = 0;
-	bool far = put_gap(x, x->start - prev_end);
-	if (next)
-		far |= put_gap(next, next->start - x->end);
 	if (next && !next->left) {
+		p = next;
 		next->left = x;
-	} else if (m->root) {
-		p = rightmost(next ? next->left : m->root);
-		p->right = x;
+	} else if (prev) {
+		p = prev;
+		prev->right = x;
 	} else {
+		p = NULL;
 		m->root = x;
 	}
 	x->parent_color = (uintptr_t)p | RED;
-	/* next is an ancestor: one way up for both gaps */
-	refresh_through(x, far ? &nowhere : next);
+	x->subtree_gap = 0;
+	vt_tree_gap_grew(x);
+	refresh_starts(x);
 	insert_fixup(m, x);
 }
 
@@ -362,16 +317,16 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 		set_red(x, false);
 }
 
-/* Take x out, which stands before next (NULL: last) and after an extent that ends at prev_end. */
-void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next,
-		   struct vt_extent *x)
+/* Take x out. */
+void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 {
-	struct vt_extent *child, *p;
-	bool far = next && put_gap(next, next->start - prev_end), red;
+	struct vt_extent *prev = vt_extent_prev(x), *next = vt_extent_next(x);
+	struct vt_extent *child, *p, *s = NULL;
+	bool red;
 
 	if (x->left && x->right) {
 		/* the successor takes x's place */
-		struct vt_extent *s = next;
+		s = next;
 		red = is_red(s);
 		child = s->right;
 		p = parent_of(s);
@@ -387,8 +342,7 @@ void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next
 		s->left = x->left;
 		set_parent(s->left, s);
 		replace_child(m, parent_of(x), x, s);
-		/* with x's place it takes over what x's subtree kept, to be brought up to date
-		 * below */
+		/* with x's place it takes over what x's subtree kept */
 		s->parent_color = x->parent_color;
 		s->subtree_gap = x->subtree_gap;
 	} else {
@@ -399,19 +353,23 @@ void vt_tree_erase(struct vt_model *m, uint64_t prev_end, struct vt_extent *next
 		if (child)
 			set_parent(child, p);
 	}
-	/* an only child has none itself: to the right of x, it is next; else an ancestor is */
-	if (child && child == next) {
-		pull(child);
-		next = NULL;
-	}
-	refresh_through(p, far ? &nowhere : next);
+	refresh_starts(p);
+	refresh_starts(s);
+	join(prev, next);
+	if (next)
+		vt_tree_gap_grew(next);
 	if (!red)
 		erase_fixup(m, child, p);
 }
 
+/* Most areas are a few extents: so far their ends are looked for step by step. */
+#define FEW 4
+
 /* The first extent of the area that x belongs to: the nearest at or before x not merged back. */
 struct vt_extent *vt_area_head(struct vt_extent *x)
 {
+	for (int i = 0; i < FEW && x->boundary == VT_BOUNDARY_MERGED; i++)
+		x = vt_extent_prev(x);
 	while (x->boundary == VT_BOUNDARY_MERGED) {
 		if (!subtree_starts(x->left)) {
 			/* nothing on the left below x: up, until x lies to the right of its parent
@@ -440,6 +398,12 @@ struct vt_extent *vt_area_head(struct vt_extent *x)
 /* The last extent of the area that x belongs to. */
 struct vt_extent *vt_area_tail(struct vt_extent *x)
 {
+	for (int i = 0; i < FEW; i++) {
+		struct vt_extent *next = vt_extent_next(x);
+		if (!next || next->boundary != VT_BOUNDARY_MERGED)
+			return x;
+		x = next;
+	}
 	for (;;) {
 		if (subtree_starts(x->right)) {
 			x = x->right;

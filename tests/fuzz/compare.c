@@ -245,9 +245,13 @@ static uint64_t check_subtree(struct fuzz_worker *w, const struct vt_extent *x, 
 		*gap = right_gap;
 	if (x->start >= x->end || prev_end > x->start || (x->start | x->end) % VT_PAGE_SIZE) {
 		fail_at(w, CHECK_TREE, x->start, "the extent at %lx is out of order", x->start);
-	} else if (x->subtree_gap != *gap) {
-		fail_at(w, CHECK_TREE, x->start, "subtree gap at %lx: %lx, should be %lx", x->start,
-			x->subtree_gap, *gap);
+	} else if (x->subtree_gap != UINT32_MAX && x->subtree_gap < *gap >> VT_PAGE_SHIFT) {
+		fail_at(w, CHECK_TREE, x->start,
+			"subtree gap at %lx: at most %x pages, but there are %lx", x->start,
+			x->subtree_gap, *gap >> VT_PAGE_SHIFT);
+	} else if ((x->left && x->left->subtree_gap > x->subtree_gap) ||
+		   (x->right && x->right->subtree_gap > x->subtree_gap)) {
+		fail_at(w, CHECK_TREE, x->start, "subtree gap at %lx: lower than below", x->start);
 	} else if (prev_end < x->start && x->boundary != VT_BOUNDARY_SPLIT) {
 		fail_at(w, CHECK_TREE, x->start, "a merge over a gap before %lx", x->start);
 	}

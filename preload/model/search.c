@@ -1,0 +1,111 @@
+/*
+ * search.c - where an address lies: in which extent, or before which.
+ *
+ * Owns what is known of where searches end, so that most need not walk down the tree: the last ones
+ * by stretches of addresses, and the hint of whoever looked ahead. Runs inside the traced process.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "internal.h"
+
+struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr)
+{
+	struct vt_extent *x = m->root, *best = NULL;
+	while (x) {
+		if (addr < x->end) {
+			best = x;
+			if (addr >= x->start)
+				break;
+			x = x->left;
+		} else {
+			x = x->right;
+		}
+	}
+	return best;
+}
+
+/* Where a search that is over goes on: every address lies to its right, which is itself. */
+static struct vt_extent nowhere = { .right = &nowhere };
+
+/* c ? a : b without a branch: which way a search turns, a processor would guess wrong. */
+static inline struct vt_extent *choose(bool c, struct vt_extent *a, struct vt_extent *b)
+{
+	uintptr_t mask = -(uintptr_t)c;
+	return (struct vt_extent *)(((uintptr_t)a & mask) | ((uintptr_t)b & ~mask));
+}
+
+void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n,
+			struct vt_extent **found)
+{
+	struct vt_extent *at[VT_FIND_MANY], *root = m->root ? m->root : &nowhere;
+	uintptr_t on = n;
+
+	for (size_t i = 0; i < n; i++) {
+		at[i] = root;
+		found[i] = NULL;
+	}
+	while (on) {
+		on = 0;
+		for (size_t i = 0; i < n; i++) {
+			struct vt_extent *x = at[i], *child;
+			bool right = addr[i] >= x->end;
+			found[i] = choose(right, found[i], x);
+			child = choose(right, x->right, x->left);
+			at[i] = choose(child, child, &nowhere);
+			__builtin_prefetch(at[i]);
+			on |= (uintptr_t)at[i] ^ (uintptr_t)&nowhere;
+		}
+	}
+}
+
+/*
+ * Whether a search for addr ends at x, which may have been released: then it ends nowhere. What is
+ * not linked yet must not be met here: an extent is filled only when its place has been found.
+ */
+static inline bool ends_at(const struct vt_extent *x, uint64_t addr)
+{
+	return x && addr < x->end && (addr >= x->start || addr >= x->start - vt_tree_gap(x));
+}
+
+#define STRETCH (1UL << 16)
+
+/* Where the last search near addr ended: stretches side by side have places of their own. */
+static inline struct vt_extent **recent_near(struct vt_model *m, uint64_t addr)
+{
+	uint64_t stretch = addr / STRETCH;
+	return &m->recent[(stretch ^ stretch / VT_MODEL_RECENT) % VT_MODEL_RECENT];
+}
+
+/*
+ * x is where searches for addr end from now on, and in the gap below it, from before on: of that,
+ * some stretches learn of it. How many there are depends on chance, no branch asks.
+ */
+void vt_expect(struct vt_model *m, uint64_t before, uint64_t addr, struct vt_extent *x)
+{
+	*recent_near(m, addr) = x;
+	for (int i = 0; i < 3; i++) {
+		addr -= addr - before > STRETCH ? STRETCH : 0;
+		*recent_near(m, addr) = x;
+	}
+}
+
+/* vt_model_find, trying first what is likely. */
+struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
+{
+	struct vt_extent **recent = recent_near(m, addr);
+	if (!ends_at(*recent, addr))
+		*recent = ends_at(m->hint, addr) ? m->hint : vt_model_find(m, addr);
+	return *recent;
+}
+
+/*
+ * vt_find for lo, where [lo, hi) is likely to be free: the kernel places a mapping right before the
+ * next one, which may be known from the search for its own beginning.
+ */
+struct vt_extent *vt_find_room(struct vt_model *m, uint64_t lo, uint64_t hi)
+{
+	struct vt_extent **recent = recent_near(m, lo), *next = *recent_near(m, hi);
+	if (!ends_at(*recent, lo) && ends_at(next, lo))
+		*recent = next;
+	return vt_find(m, lo);
+}
