@@ -19,14 +19,15 @@ void vt_marks_add(struct vt_marks *m, uint64_t lo, uint64_t hi)
 {
 	uint64_t g, last;
 	if (!m->counts)
-		m->counts = vt_calloc(VT_MARKS_COUNTS, sizeof(*m->counts));
+		m->counts = vt_calloc(VT_MARKS_COUNTS + VT_MARKS_PAD, sizeof(*m->counts));
 	if (!granules_of(lo, hi, &g, &last)) {
 		m->large++;
 		return;
 	}
-	for (; g <= last; g++)
-		if (*vt_marks_count(m, g) != UINT8_MAX)
-			++*vt_marks_count(m, g);
+	for (; g <= last; g++) {
+		uint8_t *count = &m->counts[vt_marks_place(g)];
+		*count += *count != UINT8_MAX;
+	}
 }
 
 void vt_marks_remove(struct vt_marks *m, uint64_t lo, uint64_t hi)
@@ -37,9 +38,10 @@ void vt_marks_remove(struct vt_marks *m, uint64_t lo, uint64_t hi)
 		return;
 	}
 	/* what has been full may have been more, and stays */
-	for (; g <= last; g++)
-		if (*vt_marks_count(m, g) != UINT8_MAX)
-			--*vt_marks_count(m, g);
+	for (; g <= last; g++) {
+		uint8_t *count = &m->counts[vt_marks_place(g)];
+		*count -= *count != UINT8_MAX;
+	}
 }
 
 void vt_marks_free(struct vt_marks *m)

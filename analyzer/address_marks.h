@@ -12,9 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VT_MARKS_GRANULE_SHIFT 14
 #define VT_MARKS_COUNTS        (1u << 18)
+#define VT_MARKS_PAD           8u /* bytes behind the counts, which are read together with them */
 /* A range of more granules than this is not looked at piece by piece. */
 #define VT_MARKS_MOST 256
 
@@ -28,10 +30,10 @@ void vt_marks_add(struct vt_marks *m, uint64_t lo, uint64_t hi);
 void vt_marks_remove(struct vt_marks *m, uint64_t lo, uint64_t hi);
 void vt_marks_free(struct vt_marks *m);
 
-/* The count of a granule; neighbours have neighbouring ones. */
-static inline uint8_t *vt_marks_count(const struct vt_marks *m, uint64_t granule)
+/* Where a granule's count stands; neighbours stand side by side, but at the ends of the counts. */
+static inline size_t vt_marks_place(uint64_t granule)
 {
-	return &m->counts[(granule ^ granule >> 18) % VT_MARKS_COUNTS];
+	return (granule + (granule / VT_MARKS_COUNTS) * 0x9e37) % VT_MARKS_COUNTS;
 }
 
 /* False: nothing of the set is in [lo, hi). True: perhaps. */
@@ -40,10 +42,16 @@ static inline bool vt_marks_may_hold(const struct vt_marks *m, uint64_t lo, uint
 	uint64_t g = lo >> VT_MARKS_GRANULE_SHIFT, last = (hi - 1) >> VT_MARKS_GRANULE_SHIFT;
 	if (!m->counts || m->large || last - g >= VT_MARKS_MOST)
 		return m->counts;
-	unsigned any = *vt_marks_count(m, last);
-	for (; g < last; g++)
-		any |= *vt_marks_count(m, g);
-	return any;
+	size_t from = vt_marks_place(g), to = vt_marks_place(last);
+	if (to - from == last - g && to - from < VT_MARKS_PAD) {
+		/* in one word: how often a loop goes round nobody could predict */
+		uint64_t counts;
+		memcpy(&counts, m->counts + from, sizeof(counts));
+		return counts << 8 * (VT_MARKS_PAD - 1 - (to - from));
+	}
+	while (g < last && !m->counts[vt_marks_place(g)])
+		g++;
+	return m->counts[vt_marks_place(g)];
 }
 
 #endif

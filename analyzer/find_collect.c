@@ -211,21 +211,15 @@ static void enter_deaths(struct vt_find *f, const struct vt_event *e, uint32_t c
  */
 static uint32_t apply_rules(struct vt_find *f, const struct vt_event *e)
 {
+	/* what only takes memory proves nothing */
+	if (e->kind == VT_MMAP || e->kind == VT_SHMAT)
+		return vt_find_fixed(f, e);
 	if ((f->claims.root && vt_find_prove(f, e)) || (f->n_hints && vt_find_hint_relied(f, e)))
 		return 0;
-	switch (e->kind) {
-	case VT_MUNMAP:
+	if (e->kind == VT_MUNMAP)
 		return vt_find_unmap(f, e);
-	case VT_MREMAP:
-		vt_find_change(f, e);
-		return vt_find_fixed(f, e);
-	case VT_MMAP:
-	case VT_SHMAT:
-		return vt_find_fixed(f, e);
-	default:
-		vt_find_change(f, e);
-		return 0;
-	}
+	vt_find_change(f, e);
+	return e->kind == VT_MREMAP ? vt_find_fixed(f, e) : 0;
 }
 
 /*

@@ -25,11 +25,13 @@ struct site_entry {
 	struct vt_site site;
 };
 
-/* What is remembered for a stack id. */
-struct stack_memory {
-	uint64_t generation; /* of the site; 0: nothing */
+/* What is remembered for a stack id; generation 0: nothing. */
+struct stack_site {
+	uint64_t generation;
 	struct vt_site *site;
-	uint64_t who_generation;
+};
+struct stack_who {
+	uint64_t generation;
 	struct vt_who who;
 };
 
@@ -39,7 +41,8 @@ struct vt_sites {
 	struct site_entry *sites;
 	struct vt_site **by_id;
 	size_t n_sites, cap_sites;
-	struct stack_memory *stacks; /* by stack id */
+	struct stack_site *stack_sites; /* by stack id */
+	struct stack_who *stack_whos; /* likewise, and asked for every event: as small as can be */
 	size_t cap_stacks;
 };
 
@@ -65,7 +68,8 @@ void vt_sites_free(struct vt_sites *s)
 	vt_code_fini(&s->code);
 	vt_symbols_free(s->symbols);
 	free(s->by_id);
-	free(s->stacks);
+	free(s->stack_sites);
+	free(s->stack_whos);
 	free(s);
 }
 
@@ -278,17 +282,25 @@ static struct vt_site *find_site(struct vt_sites *s, const struct vt_replay *r,
 	return outermost ? site_at(s, outermost, &inner, &outer, NULL) : NULL;
 }
 
-static struct stack_memory *memory_of(struct vt_sites *s, uint32_t stack)
+/* n zeroed objects behind the first old ones. */
+static void *enlarge(void *array, size_t old, size_t n, size_t size)
 {
-	if (stack >= s->cap_stacks) {
-		size_t cap = s->cap_stacks ? s->cap_stacks : 256;
-		while (cap <= stack)
-			cap *= 2;
-		s->stacks = vt_realloc(s->stacks, cap, sizeof(*s->stacks));
-		memset(s->stacks + s->cap_stacks, 0, (cap - s->cap_stacks) * sizeof(*s->stacks));
-		s->cap_stacks = cap;
-	}
-	return &s->stacks[stack];
+	char *p = vt_realloc(array, old + n, size);
+	memset(p + old * size, 0, n * size);
+	return p;
+}
+
+/* Make room for what is remembered for a stack id. */
+static void remember_stack(struct vt_sites *s, uint32_t stack)
+{
+	size_t cap = s->cap_stacks ? s->cap_stacks : 256, old = s->cap_stacks;
+	while (cap <= stack)
+		cap *= 2;
+	if (cap == old)
+		return;
+	s->stack_sites = enlarge(s->stack_sites, old, cap - old, sizeof(*s->stack_sites));
+	s->stack_whos = enlarge(s->stack_whos, old, cap - old, sizeof(*s->stack_whos));
+	s->cap_stacks = cap;
 }
 
 const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
@@ -298,7 +310,8 @@ const struct vt_site *vt_site_of(struct vt_sites *s, const struct vt_replay *r,
 	if (!stack)
 		return NULL;
 	vt_code_refresh(&s->code, r);
-	struct stack_memory *memory = memory_of(s, e->stack);
+	remember_stack(s, e->stack);
+	struct stack_site *memory = &s->stack_sites[e->stack];
 	if (memory->generation != s->code.generation) {
 		bool lasting = true;
 		memory->site = find_site(s, r, e, stack, &lasting);
@@ -336,15 +349,16 @@ static struct vt_who find_who(struct vt_sites *s, const struct vt_replay *r,
 struct vt_who vt_who_called(struct vt_sites *s, const struct vt_replay *r, const struct vt_event *e)
 {
 	vt_code_refresh(&s->code, r);
-	if (e->stack < s->cap_stacks && s->stacks[e->stack].who_generation == s->code.generation)
-		return s->stacks[e->stack].who;
+	if (e->stack < s->cap_stacks && s->stack_whos[e->stack].generation == s->code.generation)
+		return s->stack_whos[e->stack].who;
 	const struct vt_stack_def *stack = stack_of(r, e);
 	if (!stack)
 		return (struct vt_who){ 0 };
 	bool lasting = true;
-	struct stack_memory *memory = memory_of(s, e->stack);
+	remember_stack(s, e->stack);
+	struct stack_who *memory = &s->stack_whos[e->stack];
 	memory->who = find_who(s, r, e, stack, &lasting);
-	memory->who_generation = lasting ? s->code.generation : 0;
+	memory->generation = lasting ? s->code.generation : 0;
 	return memory->who;
 }
 

@@ -159,7 +159,8 @@ void vt_code_follow(struct vt_code *c, const struct vt_replay *r, const struct v
 	if (item->type != VT_ITEM_EVENT)
 		c->dirty = true;
 	/* what is asked first does not depend on the kind of call, which nobody can predict */
-	else if (touches_code(c, fx->lo, fx->hi) || touches_code(c, fx->lo2, fx->hi2))
+	else if (touches_code(c, fx->lo, fx->hi) ||
+		 (fx->lo2 < fx->hi2 && touches_code(c, fx->lo2, fx->hi2)))
 		c->dirty |= e->kind != VT_MADVISE;
 	else if (may_make_code(e))
 		c->dirty |= makes_code(r, e);
