@@ -20,7 +20,7 @@ static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent
 	struct vt_find *f = ctx;
 	if (!ev || x->own || (ev->flags & VT_EV_OWN))
 		return;
-	vt_owners_expect(&f->owners, x->birth, fate == VT_PIECE_BORN);
+	vt_owners_expect(&f->owners, x->birth);
 	if (fate == VT_PIECE_UNMAPPED)
 		vt_history_expect(&f->history, start, end);
 	f->fates |= 1u << fate;

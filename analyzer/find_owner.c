@@ -96,7 +96,7 @@ const struct vt_holder *vt_owners_holder(const struct vt_owners *o, uint64_t seq
 const struct vt_birth *vt_owners_birth(const struct vt_owners *o, uint64_t seq)
 {
 	const struct vt_holder *h = vt_owners_holder(o, seq);
-	return h ? &o->births[h - o->holders] : NULL;
+	return h ? &o->births[h->birth] : NULL;
 }
 
 bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq)
@@ -107,8 +107,9 @@ bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq)
 
 void vt_owners_set_synced(struct vt_owners *o, uint64_t seq)
 {
-	if (vt_owners_holder(o, seq))
-		o->births[place_of(o, seq)].synced = true;
+	const struct vt_holder *h = vt_owners_holder(o, seq);
+	if (h)
+		o->births[h->birth].synced = true;
 }
 
 void vt_owners_spread(struct vt_owners *o, uint64_t seq)
@@ -120,42 +121,42 @@ void vt_owners_spread(struct vt_owners *o, uint64_t seq)
 void vt_owners_forget(struct vt_owners *o, const struct vt_holder *holder)
 {
 	size_t i = (size_t)(holder - o->holders);
+	o->vacant[o->n_vacant++] = holder->birth;
 	/* whatever has been put behind it for want of its place moves up */
 	for (size_t j = (i + 1) & o->mask; o->holders[j].seq; j = (j + 1) & o->mask) {
 		size_t home = hash(o->holders[j].seq) & o->mask;
 		if (((j - home) & o->mask) < ((j - i) & o->mask))
 			continue;
 		o->holders[i] = o->holders[j];
-		o->births[i] = o->births[j];
 		i = j;
 	}
 	o->holders[i].seq = 0;
 	o->n--;
 }
 
-void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added)
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq)
 {
-	if (!o->holders)
-		return;
-	__builtin_prefetch(&o->holders[hash(seq) & o->mask], 1);
-	if (added)
-		__builtin_prefetch(&o->births[hash(seq) & o->mask], 1);
+	if (o->holders)
+		__builtin_prefetch(&o->holders[hash(seq) & o->mask], 1);
 }
 
-static void enter(struct vt_owners *o, const struct vt_holder *holder, const struct vt_birth *birth)
+static void enter(struct vt_owners *o, const struct vt_holder *holder)
 {
 	size_t i = place_of(o, holder->seq);
 	o->n += !o->holders[i].seq;
 	o->holders[i] = *holder;
-	o->births[i] = *birth;
 }
 
-static void free_births(struct vt_owners *o)
+/* A place for a birth. */
+static uint32_t new_place(struct vt_owners *o)
 {
-	if (!o->holders)
-		return;
-	vt_large_free(o->holders, (o->mask + 1) * sizeof(*o->holders));
-	vt_large_free(o->births, (o->mask + 1) * sizeof(*o->births));
+	if (o->n_vacant)
+		return o->vacant[--o->n_vacant];
+	if (o->n_births == o->cap_births) {
+		o->births = vt_grow(o->births, o->n_births, &o->cap_births, sizeof(*o->births));
+		o->vacant = vt_realloc(o->vacant, o->cap_births, sizeof(*o->vacant));
+	}
+	return (uint32_t)o->n_births++;
 }
 
 /* A new table, of the births that something lives of. */
@@ -163,36 +164,47 @@ static void renew(struct vt_owners *o, const struct vt_replay *r)
 {
 	struct vt_owners old = *o;
 	size_t live = r->model.totals.extents, size = LEAST;
-	while (size < 4 * live)
+	while (size < 8 * live)
 		size *= 2;
 	o->holders = vt_large_alloc(size * sizeof(*o->holders), true);
-	o->births = vt_large_alloc(size * sizeof(*o->births), true);
 	o->mask = size - 1;
 	o->n = 0;
 	for (const struct vt_extent *x = vt_model_first(&r->model); x; x = vt_extent_next(x)) {
 		const struct vt_holder *h = vt_owners_holder(&old, x->birth);
 		if (h)
-			enter(o, h, &old.births[h - old.holders]);
+			enter(o, h);
 	}
-	free_births(&old);
+	for (size_t i = 0; old.holders && i <= old.mask; i++)
+		if (old.holders[i].seq && !vt_owners_holder(o, old.holders[i].seq))
+			o->vacant[o->n_vacant++] = old.holders[i].birth;
+	if (old.holders)
+		vt_large_free(old.holders, (old.mask + 1) * sizeof(*old.holders));
 }
 
 void vt_owners_add(struct vt_owners *o, const struct vt_replay *r, const struct vt_birth *birth)
 {
 	uint64_t pages = (birth->hi - birth->lo) >> VT_PAGE_SHIFT;
+	if (!birth->seq) /* no event that a recorder writes */
+		return;
+	if (!o->holders || o->n > o->mask / 4)
+		renew(o, r);
+	const struct vt_holder *known = vt_owners_holder(o, birth->seq);
 	const struct vt_holder holder = { .seq = birth->seq,
 					  .pages = pages <= UINT32_MAX ? (uint32_t)pages : 0,
 					  .tid = birth->tid,
 					  .owner = (uint16_t)birth->owner,
-					  .root_owner = (uint16_t)birth->root_owner };
-	if (!o->holders || o->n > o->mask / 2)
-		renew(o, r);
-	enter(o, &holder, birth);
+					  .root_owner = (uint16_t)birth->root_owner,
+					  .birth = known ? known->birth : new_place(o) };
+	o->births[holder.birth] = *birth;
+	enter(o, &holder);
 }
 
 void vt_owners_free(struct vt_owners *o)
 {
-	free_births(o);
+	if (o->holders)
+		vt_large_free(o->holders, (o->mask + 1) * sizeof(*o->holders));
+	free(o->births);
+	free(o->vacant);
 	for (size_t i = 0; i < o->cap_names; i++)
 		free(o->names[i]);
 	free(o->names);

@@ -44,13 +44,16 @@ struct vt_holder {
 	uint32_t pages; /* that it made, all there is of it; 0: there may be more, elsewhere */
 	uint32_t tid;
 	uint16_t owner, root_owner;
+	uint32_t birth; /* where the rest stands */
 };
 
 struct vt_owners {
-	/* of live mappings, and some dead ones: a hash table by seq */
-	struct vt_holder *holders;
-	struct vt_birth *births; /* the rest, at the same places */
+	struct vt_holder *holders; /* of live mappings, and some dead ones: a hash table by seq */
 	size_t n, mask;
+	struct vt_birth *births; /* close together: who comes takes the place of who went last */
+	size_t n_births, cap_births;
+	uint32_t *vacant; /* places of births that went; as many as there are places */
+	size_t n_vacant;
 	char **names; /* by owner */
 	size_t cap_names;
 };
@@ -100,7 +103,7 @@ bool vt_owners_is_synced(const struct vt_owners *o, uint64_t seq);
 void vt_owners_set_synced(struct vt_owners *o, uint64_t seq);
 
 /* The birth will be asked for soon, or be added. */
-void vt_owners_expect(const struct vt_owners *o, uint64_t seq, bool added);
+void vt_owners_expect(const struct vt_owners *o, uint64_t seq);
 /* A birth has been moved, or has grown: what dies of it need not be all. */
 void vt_owners_spread(struct vt_owners *o, uint64_t seq);
 /* All of it has died. */
