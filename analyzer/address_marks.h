@@ -36,6 +36,13 @@ static inline size_t vt_marks_place(uint64_t granule)
 	return (granule + (granule / VT_MARKS_COUNTS) * 0x9e37) % VT_MARKS_COUNTS;
 }
 
+/* It will be asked what is at addr soon. */
+static inline void vt_marks_expect(const struct vt_marks *m, uint64_t addr)
+{
+	if (m->counts)
+		__builtin_prefetch(&m->counts[vt_marks_place(addr >> VT_MARKS_GRANULE_SHIFT)]);
+}
+
 /* False: nothing of the set is in [lo, hi). True: perhaps. */
 static inline bool vt_marks_may_hold(const struct vt_marks *m, uint64_t lo, uint64_t hi)
 {

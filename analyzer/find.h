@@ -172,6 +172,7 @@ struct vt_find {
 	struct vt_replay *replay;
 	struct vt_sites *sites;
 	struct vt_owners owners;
+	uint64_t batch;          /* of vt_replay.hints: the first event, fetched already */
 	bool stackless;          /* a log without stacks: whose code called is not known */
 	uint64_t handovers;      /* mappings that were unmapped by another thread than their own */
 	struct vt_ending ending; /* of the process */

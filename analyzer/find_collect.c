@@ -13,6 +13,7 @@
 #include "alloc.h"
 
 #define DONTUNMAP 4 /* MREMAP_DONTUNMAP */
+#define AHEAD     8 /* so many events before it is needed memory is fetched */
 
 static void observe(void *ctx, const struct vt_event *ev, const struct vt_extent *x, uint64_t start,
 		    uint64_t end, enum vt_piece_fate fate)
@@ -266,6 +267,30 @@ static void take_event(struct vt_find *f, const struct vt_event *e)
 	learn_heap_owner(f, e, role);
 }
 
+/*
+ * Where there are many areas, all that a call asks for is somewhere else in memory, and the replay
+ * looks up where a batch of calls strikes before they come. What is known of those places is
+ * fetched on the way: all of the areas when the batch has come up, the rest some calls before it is
+ * needed.
+ */
+static void look_ahead(struct vt_find *f, uint64_t seq)
+{
+	const struct vt_replay *r = f->replay;
+	uint64_t i = seq + AHEAD - r->first_hint;
+	if (f->batch != r->first_hint)
+		for (uint64_t k = 0; k < r->n_hints; k++)
+			if (r->hints[k])
+				__builtin_prefetch(&r->hints[k]->birth);
+	f->batch = r->first_hint;
+	if (i >= r->n_hints || !r->hints[i])
+		return;
+	const struct vt_extent *x = r->hints[i];
+	vt_owners_expect(&f->owners, x->birth);
+	vt_owners_expect(&f->owners, seq + AHEAD);
+	vt_history_expect(&f->history, x->start, x->end);
+	vt_marks_expect(&f->claims.marks, x->start);
+}
+
 int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 {
 	struct vt_replay r;
@@ -291,6 +316,8 @@ int vt_find_collect(struct vt_find *f, struct vt_trace *t)
 		if (type != VT_ITEM_EVENT)
 			continue;
 		vt_ending_event(&f->ending, &item.event);
+		if (r.n_hints)
+			look_ahead(f, item.event.seq);
 		if (!(item.event.flags & VT_EV_OWN))
 			take_event(f, &item.event);
 	}

@@ -121,7 +121,11 @@ void vt_owners_spread(struct vt_owners *o, uint64_t seq)
 void vt_owners_forget(struct vt_owners *o, const struct vt_holder *holder)
 {
 	size_t i = (size_t)(holder - o->holders);
+	const struct vt_birth *vacant = &o->births[holder->birth];
 	o->vacant[o->n_vacant++] = holder->birth;
+	/* the next birth comes there */
+	__builtin_prefetch(vacant, 1);
+	__builtin_prefetch((const char *)(vacant + 1) - 1, 1);
 	/* whatever has been put behind it for want of its place moves up */
 	for (size_t j = (i + 1) & o->mask; o->holders[j].seq; j = (j + 1) & o->mask) {
 		size_t home = hash(o->holders[j].seq) & o->mask;
