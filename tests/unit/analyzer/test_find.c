@@ -271,6 +271,19 @@ static void test_part_of_another_modules_mapping_discarded(void **state)
 	assert_string_equal(FOUND(events), "warning foreign-change 0: 1 >3\n");
 }
 
+/* All that the mapping was has died, and yet it lives elsewhere. */
+static void test_what_was_moved_away_keeps_its_owner(void **state)
+{
+	struct vt_event events[] = { map(1, LIBC, AT, SIZE, 0), call(1, LIBC, VT_MREMAP, AT, SIZE),
+				     unmap(1, LIBC, AT, SIZE),
+				     unmap(1, PROGRAM, AT + 2 * SIZE, SIZE) };
+	(void)state;
+	events[1].a[2] = SIZE;
+	events[1].a[3] = MREMAP_MAYMOVE | 4; /* MREMAP_DONTUNMAP */
+	events[1].ret = AT + 2 * SIZE;
+	assert_string_equal(FOUND(events), "error foreign-unmap 0: 1 >4\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +306,7 @@ int main(void)
 		cmocka_unit_test(test_heap_of_the_start_may_be_another_allocators),
 		cmocka_unit_test(test_heap_of_the_start_is_libcs_whose_malloc_is_seen_at_work),
 		cmocka_unit_test(test_part_of_another_modules_mapping_discarded),
+		cmocka_unit_test(test_what_was_moved_away_keeps_its_owner),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
