@@ -137,6 +137,18 @@ bool vt_flux_anywhere(void)
 	return f.anywhere;
 }
 
+/* Count a range as under way. Where there is no room, the last one grows. */
+void vt_flux_add(struct vt_range r)
+{
+	if (f.n < MAX_RANGES) {
+		f.range[f.n++] = r;
+		return;
+	}
+	struct vt_range *last = &f.range[f.n - 1];
+	last->lo = r.lo < last->lo ? r.lo : last->lo;
+	last->hi = r.hi > last->hi ? r.hi : last->hi;
+}
+
 const struct vt_range *vt_flux_ranges(size_t *n)
 {
 	*n = f.n;

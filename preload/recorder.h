@@ -328,6 +328,7 @@ enum vt_flux_state {
 	VT_FLUX_UNKNOWN,   /* nothing can be concluded */
 };
 enum vt_flux_state vt_flux_gather(uint64_t ring_lo, uint64_t end_tick, bool last);
+void vt_flux_add(struct vt_range r);
 bool vt_flux_anywhere(void);
 bool vt_flux_idle(uint64_t ring_lo, uint64_t end_tick);
 const struct vt_range *vt_flux_ranges(size_t *n);

@@ -24,6 +24,7 @@ struct diff {
 	bool shared, mapped, growth;
 	bool fresh; /* the model has nothing there */
 	bool area;  /* it is one area, which the calls do not explain */
+	bool later; /* nothing can be said of it yet */
 };
 
 /* An object of the model's and an inode of the kernel's at one place: they may be the same. */
@@ -404,12 +405,13 @@ static bool is_area_in_doubt(const struct diff *d)
 }
 
 /* One difference: what of it no call explains becomes events. False when that is not all of it. */
-static bool judge_one(const struct diff *d, bool away)
+static bool judge_one(struct diff *d, bool away)
 {
 	uint64_t judged = 0;
 	if (d->area) {
 		/* a call anywhere can have moved an area's end; the next snapshot shows it again */
-		if (vt_flux_idle(snap.ring_lo, snap.end_tick) || is_area_in_doubt(d))
+		d->later = !vt_flux_idle(snap.ring_lo, snap.end_tick) && !is_area_in_doubt(d);
+		if (!d->later)
 			emit(d, d->lo, d->hi, false);
 		return true;
 	}
@@ -452,6 +454,10 @@ static bool judge(void)
 	bind_objects();
 	for (size_t i = 0; i < snap.n_diffs; i++)
 		all &= judge_one(&snap.diffs[i], state == VT_FLUX_SOME_AWAY);
+	/* what is in doubt there, and may be the reason, must not be settled before */
+	for (size_t i = 0; i < snap.n_diffs; i++)
+		if (snap.diffs[i].later)
+			vt_flux_add((struct vt_range){ snap.diffs[i].lo, snap.diffs[i].hi });
 	if (all) {
 		size_t n;
 		const struct vt_range *flux = vt_flux_ranges(&n);

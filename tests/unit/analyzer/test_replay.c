@@ -245,6 +245,35 @@ static void events_under_way_are_left_out_of_the_comparison(void **state)
 	}
 }
 
+/* Two calls overlapped, and behind the area that they may have made a third is mapping a page. */
+static void an_area_in_doubt_that_a_call_under_way_extends_is_the_kernels(void **state)
+{
+	const char *maps = "20000000-20001000 rw-p 00000000 00:00 0 \n"
+			   "20001000-20005000 rw-p 00000000 00:00 0 \n";
+	struct vt_event e[] = { protect(0x20000000, 0x4000),
+				protect(0x20000000, 0x4000),
+				{ .kind = VT_MMAP,
+				  .a = { 0x20004000, 4096, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINT64_MAX },
+				  .ret = 0x20004000 } };
+	struct maker m;
+
+	(void)state;
+	e[0].a[2] = e[1].a[2] = PROT_READ | PROT_WRITE;
+	e[1].tid = e[0].tid + 1;
+	e[1].span = 1;
+	make_open(&m, temp_path(), "");
+	make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, A, 1);
+	make_events(&m, e, 2);
+	make_snapshot(&m, VT_SNAPSHOT_DEMAND, 2, 3, maps, 1);
+	make_events(&m, e + 2, 1);
+	make_snapshot(&m, VT_SNAPSHOT_EXIT, 3, 3, maps, 1);
+	make_closed(&m);
+	struct vt_verdict v = verdict(true);
+	assert_int_equal(v.byte_mismatches, 0);
+	assert_int_equal(v.boundary_mismatches, 0);
+}
+
 static void what_the_recorder_found_by_a_snapshot_is_no_mismatch(void **state)
 {
 	const char *found = "20000000-20004000 rw-p 00000000 00:00 0 \n"
@@ -503,6 +532,7 @@ int main(void)
 		cmocka_unit_test(flags_that_only_smaps_shows_are_bytes_too),
 		cmocka_unit_test(the_offset_of_moved_private_zero_memory_is_open),
 		cmocka_unit_test(events_under_way_are_left_out_of_the_comparison),
+		cmocka_unit_test(an_area_in_doubt_that_a_call_under_way_extends_is_the_kernels),
 		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_no_mismatch),
 		cmocka_unit_test(the_inode_of_shared_anonymous_memory_is_the_first_one_seen),
 		cmocka_unit_test(a_keyframe_brings_births),
