@@ -236,7 +236,8 @@ static int place(struct spaces *s, const struct vt_event *e, const struct vt_eve
 		conflict(s, e, VT_CONFLICT_HITS, (uint64_t)t->ret,
 			 fx.destroyed - s->r.effect.destroyed);
 	uint64_t at = (uint64_t)e->ret;
-	vt_range_map_set(&s->shifts, at, at + page_up(len), t->ret - e->ret);
+	vt_range_map_set(&s->shifts, at, at + page_up(len),
+			 (int64_t)((uint64_t)t->ret - (uint64_t)e->ret));
 	return error;
 }
 

@@ -113,15 +113,15 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 	struct vt_extent *x = vt_model_find(m, lo);
 
 	*known = true;
-	switch (-a->ev->ret) {
-	case ENOMEM:
+	switch (a->ev->ret) {
+	case -ENOMEM:
 		hole = vt_hole_in(a->m, lo, hi);
 		at = limited_from(m, lo, hole, access);
 		*known = at == hole || !any_doubt(m, lo, hole);
 		if (!*known)
 			return lo;
 		break;
-	case EINVAL:
+	case -EINVAL:
 		/* PROT_GROWSDOWN from below an area that is no stack is refused at once */
 		if (!valid_prot(a->ev->a[2]) ||
 		    (a->ev->a[2] & PROT_GROWSDOWN && x && !(x->flags & VT_VM(GROWSDOWN))))
@@ -131,10 +131,10 @@ static uint64_t stopped_at(const struct vt_apply *a, uint64_t lo, uint64_t hi, u
 		 */
 		*known = at == lo || a->ev->kind != VT_PKEY_MPROTECT || (int)a->ev->a[3] == -1;
 		return *known ? at : lo;
-	case EACCES:
+	case -EACCES:
 		at = forbidden_from(m, lo, hi, access);
 		break;
-	case EPERM:
+	case -EPERM:
 		if (!vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))
 			return lo;
 		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))

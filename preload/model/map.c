@@ -133,8 +133,8 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 		return 0;
 	struct vt_extent *last = vt_model_find(m, hi - 1);
 	bool huge = last && last->start < hi && last->end > hi && vt_cuts_huge_page(a->m, last, hi);
-	switch (-a->ev->ret) {
-	case EPERM:
+	switch (a->ev->ret) {
+	case -EPERM:
 		if (x->flags & VT_VM(SEALED))
 			return 0;
 		while (x && x->start < hi && !(x->flags & VT_VM(SEALED)))
@@ -142,9 +142,9 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 		if (!vt_kernel_has(m, VT_KERNEL_WAY_SEAL_BY_AREA))
 			return 0;
 		return x && x->start < hi ? vt_split_area(a, lo, split) : 0;
-	case ENOMEM:
+	case -ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
-	case EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
+	case -EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
 		if (!huge || vt_cuts_huge_page(a->m, x, lo) ||
 		    (ev->kind == VT_MMAP && !valid_mmap(ev)))
 			return 0;
