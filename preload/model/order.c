@@ -398,10 +398,12 @@ static void forget_stuck(struct vt_order *o, uint32_t tid)
 static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e, uint64_t index)
 {
 	struct vt_placed *c = recent_slot(o, o->n);
+	bool releases = vt_kind_releases(e->kind);
+	/* of a release the span lies ahead; of any other call it cannot begin before the first */
 	*c = (struct vt_placed){ .index = index,
-				 .span = (uint32_t)vt_min(e->span, index - 1),
+				 .span = releases ? e->span : (uint32_t)vt_min(e->span, index - 1),
 				 .tid = e->tid,
-				 .releases = vt_kind_releases(e->kind),
+				 .releases = releases,
 				 .failed = vt_is_error(e->ret) };
 
 	if (o->n_stuck && !(e->flags & VT_EV_OWN))

@@ -305,6 +305,17 @@ static void undone_and_late_calls_do_not_touch_the_model(void **state)
 	assert_true(x->flags & VT_VM(WRITE));
 }
 
+/* Announced as the process's first calls, and slow: it may act on what is mapped long after. */
+static void a_release_may_last_longer_than_the_process_had_lived(void **state)
+{
+	(void)state;
+	enter(1, 9, unmapped(0, 4));
+	for (unsigned i = 0; i < 5; i++)
+		enter(2, 0, forced(8, 1, R));
+	enter(3, 0, chosen(1, 2));
+	doubt_is(".??.");
+}
+
 static void the_kernels_view_settles_all_but_what_is_under_way(void **state)
 {
 	(void)state;
@@ -364,6 +375,7 @@ int main(void)
 		TEST(neighbours_made_at_once_leave_the_boundary_between_them_open),
 		TEST(an_undone_call_is_in_doubt_until_its_thread_is_back),
 		TEST(undone_and_late_calls_do_not_touch_the_model),
+		TEST(a_release_may_last_longer_than_the_process_had_lived),
 		TEST(the_kernels_view_settles_all_but_what_is_under_way),
 		TEST(a_call_that_overlapped_more_than_is_remembered_is_in_doubt),
 		TEST(releases_too_many_to_remember_leave_later_ones_in_doubt),
