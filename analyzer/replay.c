@@ -211,7 +211,8 @@ static bool may_be_cut_short(const struct vt_trace *t, const struct vt_snapshot 
  * What the events touch that were under way while the snapshot was read: they are read ahead for
  * it. Those are the ones up to seq_hi, and later ones that had begun before the reading ended: a
  * call takes its number when it is over. Unseen changes right behind the snapshot are what the
- * recorder found by it: they come first and are none of the numbers that seq_hi knows.
+ * recorder found by it: they come first and are none of the numbers that seq_hi knows. Where calls
+ * had overlapped it may have told only later which of them the kernel did last.
  */
 static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 {
@@ -237,7 +238,9 @@ static struct vt_flux flux_of(struct vt_replay *r, struct vt_item *item)
 		}
 		if (e->seq > hi + LATEST_UNDER_WAY)
 			break;
-		if (e->seq <= hi || e->begin_ns <= item->snapshot->time_ns + CLOCK_SLACK_NS) {
+		bool settles = is_unseen(e) && e->aux == VT_UNSEEN_ORDER;
+		if (settles || e->seq <= hi ||
+		    e->begin_ns <= item->snapshot->time_ns + CLOCK_SLACK_NS) {
 			vt_flux_add(&flux, &r->model, e);
 			flux.calls |= changes_counts(e);
 		}

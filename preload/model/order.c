@@ -213,6 +213,15 @@ static void doubt_all(struct vt_order *o, const struct vt_placed *c)
 		blur(o, c->from);
 }
 
+/* Nobody remembers what c overlapped: where areas end in its range is in doubt, whatever it does.
+ */
+static void doubt_forgotten(struct vt_order *o, const struct vt_placed *c)
+{
+	doubt_all(o, c);
+	doubt(o, c->at);
+	doubt(o, c->from);
+}
+
 /* c's pages and r's, which meet, of two calls that may have been in the kernel at once. */
 static void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
 			const struct vt_placed *r, struct vt_range y)
@@ -231,8 +240,11 @@ static void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt
 		blur(o, r->at);
 	if (!c->bytes || !r->bytes)
 		return;
-	if (moved)
+	/* nor is it known whether r found all of what it was to move, or how much of it remains */
+	if (moved) {
 		doubt(o, r->at);
+		doubt(o, r->from);
+	}
 	/* one that failed may have gone through the whole of its range, or through none */
 	doubt(o, c->failed ? x : both);
 	doubt(o, r->failed ? y : both);
@@ -279,7 +291,7 @@ static void compare_with_open(struct vt_order *o, const struct vt_placed *c)
 			compare(o, c, r);
 	}
 	if (o->forgot_end >= began)
-		doubt_all(o, c);
+		doubt_forgotten(o, c);
 }
 
 static struct vt_placed *recent_slot(struct vt_order *o, uint64_t i)
@@ -297,7 +309,7 @@ static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
 
 	for (uint64_t i = 0; i < o->n; i++) {
 		if (i == o->cap - 1) {
-			doubt_all(o, c);
+			doubt_forgotten(o, c);
 			return;
 		}
 		const struct vt_placed *r = recent_slot(o, o->n - 1 - i);

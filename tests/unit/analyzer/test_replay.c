@@ -274,6 +274,32 @@ static void an_area_in_doubt_that_a_call_under_way_extends_is_the_kernels(void *
 	assert_int_equal(v.boundary_mismatches, 0);
 }
 
+/* The recorder could not judge the snapshot: too much was under way. It told by the next one. */
+static void what_was_told_later_of_overlapped_calls_is_no_mismatch(void **state)
+{
+	const char *maps = "20001000-20004000 rw-p 00000000 00:00 0 \n";
+	struct vt_event e[] = {
+		protect(0x20002000, 4096),
+		{ .kind = VT_UNSEEN_UNMAP, .a = { 0x20000000, 4096 }, .begin_ns = 9000000 }
+	};
+	struct maker m;
+
+	(void)state;
+	e[0].a[2] = PROT_READ | PROT_WRITE;
+	e[0].begin_ns = 8000000;
+	for (unsigned aux = VT_UNSEEN_CHANGE; aux <= VT_UNSEEN_ORDER; aux += VT_UNSEEN_ORDER) {
+		e[1].aux = aux;
+		make_open(&m, temp_path(), "");
+		make_snapshot(&m, VT_SNAPSHOT_START, 0, 0, A, 1);
+		make_snapshot(&m, VT_SNAPSHOT_DEMAND, 0, 0, maps, 1);
+		make_events(&m, e, 2);
+		make_snapshot(&m, VT_SNAPSHOT_EXIT, 2, 2, maps, 1);
+		make_closed(&m);
+		struct vt_verdict v = verdict(false);
+		assert_int_equal(v.byte_mismatches, aux == VT_UNSEEN_CHANGE);
+	}
+}
+
 static void what_the_recorder_found_by_a_snapshot_is_no_mismatch(void **state)
 {
 	const char *found = "20000000-20004000 rw-p 00000000 00:00 0 \n"
@@ -533,6 +559,7 @@ int main(void)
 		cmocka_unit_test(the_offset_of_moved_private_zero_memory_is_open),
 		cmocka_unit_test(events_under_way_are_left_out_of_the_comparison),
 		cmocka_unit_test(an_area_in_doubt_that_a_call_under_way_extends_is_the_kernels),
+		cmocka_unit_test(what_was_told_later_of_overlapped_calls_is_no_mismatch),
 		cmocka_unit_test(what_the_recorder_found_by_a_snapshot_is_no_mismatch),
 		cmocka_unit_test(the_inode_of_shared_anonymous_memory_is_the_first_one_seen),
 		cmocka_unit_test(a_keyframe_brings_births),

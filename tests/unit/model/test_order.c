@@ -339,6 +339,27 @@ static void a_call_that_overlapped_more_than_is_remembered_is_in_doubt(void **st
 	doubt_is("??..");
 }
 
+/* It changes no bytes, but those forgotten may have made areas end in the middle of its range. */
+static void a_lock_that_overlapped_more_than_is_remembered_is_in_doubt(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	for (unsigned i = 0; i < 2 * ROOM; i++)
+		enter(1, 0, forced(20 + 2 * (i % 8), 1, R));
+	enter(2, 2 * ROOM, locked(0, 2));
+	doubt_is("??..");
+}
+
+/* Where it began there was nothing yet to move: how much it unmapped of the rest, nobody knows. */
+static void all_that_a_move_may_have_found_is_in_doubt(void **state)
+{
+	(void)state;
+	enter(9, 0, forced(3, 1, R));
+	enter(1, 3, moved(0, 4, 8));
+	enter(2, 0, forced(0, 2, RW));
+	doubt_is("????....????");
+}
+
 static void releases_too_many_to_remember_leave_later_ones_in_doubt(void **state)
 {
 	(void)state;
@@ -378,6 +399,8 @@ int main(void)
 		TEST(a_release_may_last_longer_than_the_process_had_lived),
 		TEST(the_kernels_view_settles_all_but_what_is_under_way),
 		TEST(a_call_that_overlapped_more_than_is_remembered_is_in_doubt),
+		TEST(a_lock_that_overlapped_more_than_is_remembered_is_in_doubt),
+		TEST(all_that_a_move_may_have_found_is_in_doubt),
 		TEST(releases_too_many_to_remember_leave_later_ones_in_doubt),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
