@@ -9,8 +9,8 @@
  */
 #include "recorder.h"
 
-#define MAX_RANGES  4096 /* beyond that nothing is concluded */
-#define WAIT_TRIES  100  /* at the last snapshot, which has to be judged */
+#define MAX_RANGES  16384 /* beyond that nothing is concluded */
+#define WAIT_TRIES  100   /* at the last snapshot, which has to be judged */
 #define SHORT_TRIES 12
 #define PAUSE_NS    300000
 

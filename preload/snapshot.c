@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 #define PIECE         (60u << 10) /* text in one frame */
-#define MAX_DIFFS     512         /* differences kept from one snapshot; the next finds the rest */
+#define MAX_DIFFS     2048        /* differences kept from one snapshot; the next finds the rest */
 #define MAX_MEETS     256         /* likewise, objects and inodes */
 #define HEAL_PAUSE_NS 20000000u   /* between two snapshots for contradictions, at least */
 
