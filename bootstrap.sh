@@ -33,6 +33,7 @@ test_needs='
 libcmocka-dev           module:cmocka
 g++                     command:g++
 gdb                     command:gdb
+golang-go               command:go
 git                     command:git
 strace                  command:strace
 nodejs                  command:node

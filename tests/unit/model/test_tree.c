@@ -155,7 +155,10 @@ static void neighbours_far_apart_in_memory_are_neighbours(void **state)
 {
 	struct vt_model *m = *state;
 	unsigned n = 0;
-	m->memory = (struct vt_memory){ take_far_memory, give_far_memory, &n };
+	struct vt_memory far = { take_far_memory, give_far_memory, &n };
+	struct vt_model_config config = m->config;
+	vt_model_fini(m);
+	assert_int_equal(vt_model_init(m, &config, &far), 0);
 	for (unsigned i = 0; i < 4000; i++) {
 		random_call(m, STAGE_BASE, i + 1);
 		check(m->root, NULL, NULL);
