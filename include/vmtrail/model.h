@@ -458,6 +458,7 @@ struct vt_placement {
 /*
  * Whether ev, which has not been applied yet, succeeded and let the kernel choose a place (mmap and
  * shmat without a forced address, mremap that moved); then where the kernel would have put it.
+ * False, too, where that depends on what no call shows.
  */
 bool vt_model_placement(const struct vt_model *m, const struct vt_event *ev,
 			struct vt_placement *p);

@@ -324,6 +324,10 @@ static bool moved_to(const struct vt_model *m, const struct vt_event *ev, struct
 	if (a[3] & MREMAP_FIXED || !(a[3] & MREMAP_MAYMOVE) || !x || x->start > a[0] ||
 	    (uint64_t)ev->ret == a[0])
 		return false;
+	/* private /dev/zero that has been moved: aligned by its offset, which touched pages decide
+	 */
+	if (x->file && vt_extent_unsure_offset(x))
+		return false;
 	uint64_t unit = x->flags & VT_VM(HUGETLB) ? vt_huge_size(m, x->file) : VT_PAGE_SIZE;
 	p->hint = a[3] & MREMAP_DONTUNMAP ? a[4] : 0;
 	p->len = (a[2] + unit - 1) & ~(unit - 1);

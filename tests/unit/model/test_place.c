@@ -195,6 +195,34 @@ static void the_low_hint_of_a_move_is_not_rounded(void **state)
 	assert_int_equal(p.at, 0x4000);
 }
 
+/* Moved private /dev/zero has its old offset, or its place's own if no page of it was touched. */
+static void where_zero_memory_that_was_moved_goes_next_depends_on_its_pages(void **state)
+{
+	struct vt_model *m = *state;
+	struct vt_effect fx;
+	struct vt_event map = { .seq = 1,
+				.kind = VT_MMAP,
+				.a = { 0x629000, 0x4000, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_FIXED, 7 },
+				.ret = 0x629000,
+				.file = FILE_ZERO };
+	struct vt_event grow = { .seq = 2,
+				 .kind = VT_MREMAP,
+				 .a = { 0x629000, 0x1000, HUGE, MREMAP_MAYMOVE },
+				 .ret = 0x7ffff7a00000 };
+	struct vt_event move = { .seq = 3,
+				 .kind = VT_MREMAP,
+				 .a = { 0x629000, 0x1000, 0x4000, MREMAP_MAYMOVE | MREMAP_FIXED,
+					STAGE_BASE + 0x2000 },
+				 .ret = STAGE_BASE + 0x2000 };
+	struct vt_placement p;
+	assert_int_equal(vt_model_apply(m, &map, &fx), 0);
+	assert_true(vt_model_placement(m, &grow, &p));
+	assert_int_equal(vt_model_apply(m, &move, &fx), 0);
+	grow.a[0] = STAGE_BASE + 0x2000;
+	assert_false(vt_model_placement(m, &grow, &p));
+}
+
 /* unmapped_area asks for the guard gap with the length that it looked for, alignment and all. */
 static void below_a_stack_upwards_huge_pages_need_room_to_align(void **state)
 {
@@ -307,6 +335,7 @@ int main(void)
 		T(shared_memory_is_aligned_where_it_may_have_huge_pages),
 		T(a_forced_placement_is_not_the_kernels_choice),
 		T(the_low_hint_of_a_move_is_not_rounded),
+		T(where_zero_memory_that_was_moved_goes_next_depends_on_its_pages),
 		T(below_a_stack_upwards_huge_pages_need_room_to_align),
 		T(without_mmap_base_nothing_is_known),
 		T(more_than_the_space_does_not_fit),
