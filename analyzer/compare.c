@@ -447,15 +447,6 @@ static void tell_boundaries(struct vt_replay *r, const struct vt_snapshot *s,
  * their bytes may be like those that the model has there. The kernel's areas count: what the
  * recorder enters as an unseen area when nothing is under way.
  */
-static uint64_t mapped_until(const struct vt_extent *x, uint64_t hi)
-{
-	uint64_t end = x->start;
-
-	for (; x && x->start == end && end < hi; x = vt_extent_next(x))
-		end = x->end;
-	return end < hi ? end : hi;
-}
-
 static uint64_t take_areas_in_doubt(struct vt_replay *r, const struct vt_vma *areas, size_t n,
 				    const struct vt_flux *flux, const struct vt_flux *doubt)
 {
@@ -467,7 +458,7 @@ static uint64_t take_areas_in_doubt(struct vt_replay *r, const struct vt_vma *ar
 		if (!x || x->start >= v->start || is_in(flux, v->start) || !is_in(doubt, v->start))
 			continue;
 		/* as far as the model holds it: a call under way may be mapping the rest */
-		uint64_t bytes = mapped_until(x, v->end) - v->start;
+		uint64_t bytes = vt_hole_in(&r->model, v->start, v->end) - v->start;
 		struct vt_event e = { .kind = VT_UNSEEN_AREA, .a = { v->start, bytes } };
 		struct vt_effect effect;
 		taken += vt_model_apply(&r->model, &e, &effect) == 0;

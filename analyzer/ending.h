@@ -36,9 +36,10 @@ void vt_ending_tell(struct vt_ending *n, const struct vt_event *e);
 /* Take an event of the trace, in order. */
 static inline void vt_ending_event(struct vt_ending *n, const struct vt_event *e)
 {
-	const uint64_t telling = 1ull << VT_EXECVE | 1ull << VT_SETRLIMIT | 1ull << VT_FAULT;
+	const uint64_t telling =
+	    VT_KIND_BIT(VT_EXECVE) | VT_KIND_BIT(VT_SETRLIMIT) | VT_KIND_BIT(VT_FAULT);
 	n->last_seq = e->seq;
-	if (telling >> e->kind & 1)
+	if (vt_kind_is_in(telling, e->kind))
 		vt_ending_tell(n, e);
 }
 

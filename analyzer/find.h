@@ -270,9 +270,10 @@ static inline bool vt_find_range(const struct vt_event *e, uint64_t *lo, uint64_
 /* Whether the call changes attributes or contents of what it names by its first arguments. */
 static inline bool vt_find_is_change(uint8_t kind)
 {
-	const uint64_t changes = 1ull << VT_MPROTECT | 1ull << VT_PKEY_MPROTECT |
-				 1ull << VT_MADVISE | 1ull << VT_MSYNC | 1ull << VT_MREMAP;
-	return changes >> kind & 1;
+	const uint64_t changes = VT_KIND_BIT(VT_MPROTECT) | VT_KIND_BIT(VT_PKEY_MPROTECT) |
+				 VT_KIND_BIT(VT_MADVISE) | VT_KIND_BIT(VT_MSYNC) |
+				 VT_KIND_BIT(VT_MREMAP);
+	return vt_kind_is_in(changes, kind);
 }
 
 /* The rules: each returns the claim of what it found, or 0. */
@@ -292,11 +293,11 @@ void vt_find_files(struct vt_find *f, const struct vt_event *e);
 static inline bool vt_find_limits_concern(const struct vt_find *f, const struct vt_event *e)
 {
 	const struct vt_model *m = &f->replay->model;
-	const uint64_t kinds =
-	    1ull << VT_BRK | 1ull << VT_MLOCK | 1ull << VT_MLOCK2 | 1ull << VT_MLOCKALL;
+	const uint64_t kinds = VT_KIND_BIT(VT_BRK) | VT_KIND_BIT(VT_MLOCK) |
+			       VT_KIND_BIT(VT_MLOCK2) | VT_KIND_BIT(VT_MLOCKALL);
 	bool locks = (e->kind == VT_MMAP) & ((e->a[3] & MAP_LOCKED) != 0);
 	bool many = 4 * m->totals.map_count >= m->config.max_map_count;
-	return (kinds >> e->kind & 1) | locks | vt_is_error(e->ret) | many |
+	return vt_kind_is_in(kinds, e->kind) | locks | vt_is_error(e->ret) | many |
 	       (f->replay->effect.splits != 0);
 }
 

@@ -72,9 +72,10 @@ bool vt_find_prove(struct vt_find *f, const struct vt_event *e)
 {
 	uint64_t lo, hi;
 	struct vt_dead d;
-	const uint64_t kinds = 1ull << VT_MUNMAP | 1ull << VT_MPROTECT | 1ull << VT_MADVISE |
-			       1ull << VT_MSYNC | 1ull << VT_MREMAP;
-	if (!f->actor || !(kinds >> e->kind & 1) || !vt_find_range(e, &lo, &hi) ||
+	const uint64_t kinds = VT_KIND_BIT(VT_MUNMAP) | VT_KIND_BIT(VT_MPROTECT) |
+			       VT_KIND_BIT(VT_MADVISE) | VT_KIND_BIT(VT_MSYNC) |
+			       VT_KIND_BIT(VT_MREMAP);
+	if (!f->actor || !vt_kind_is_in(kinds, e->kind) || !vt_find_range(e, &lo, &hi) ||
 	    !vt_history_may_hold(&f->claims, lo, hi))
 		return false;
 	for (uint64_t at = lo; at < hi && vt_history_find(&f->claims, at, hi, &d); at = d.hi) {

@@ -135,9 +135,10 @@ static bool touches_code(struct vt_code *c, uint64_t lo, uint64_t hi)
 /* Whether an event of this kind may have made pages executable. */
 static bool may_make_code(const struct vt_event *e)
 {
-	const uint64_t kinds = 1ull << VT_MMAP | 1ull << VT_MPROTECT | 1ull << VT_PKEY_MPROTECT |
-			       1ull << VT_UNSEEN_MAP;
-	return ((kinds >> e->kind & 1) & ((e->a[2] & PROT_EXEC) != 0)) | (e->kind == VT_MREMAP);
+	const uint64_t kinds = VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_MPROTECT) |
+			       VT_KIND_BIT(VT_PKEY_MPROTECT) | VT_KIND_BIT(VT_UNSEEN_MAP);
+	return (vt_kind_is_in(kinds, e->kind) & ((e->a[2] & PROT_EXEC) != 0)) |
+	       (e->kind == VT_MREMAP);
 }
 
 /* Whether it has made file pages executable that were not so before. */

@@ -16,7 +16,7 @@
 
 static struct {
 	struct vt_range range[MAX_RANGES];
-	size_t n;
+	uint32_t n;
 	bool overflow, anywhere;
 } f;
 
@@ -140,13 +140,7 @@ bool vt_flux_anywhere(void)
 /* Count a range as under way. Where there is no room, the last one grows. */
 void vt_flux_add(struct vt_range r)
 {
-	if (f.n < MAX_RANGES) {
-		f.range[f.n++] = r;
-		return;
-	}
-	struct vt_range *last = &f.range[f.n - 1];
-	last->lo = r.lo < last->lo ? r.lo : last->lo;
-	last->hi = r.hi > last->hi ? r.hi : last->hi;
+	vt_ranges_add(f.range, &f.n, MAX_RANGES, r);
 }
 
 const struct vt_range *vt_flux_ranges(size_t *n)

@@ -407,6 +407,9 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x);
  */
 uint32_t vt_extent_unsure_flags(const struct vt_extent *x);
 
+/* The first address in [lo, hi) that nothing is mapped at; hi if there is none. */
+uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi);
+
 /*
  * Whether no call shows x's offset: memory that is anonymous to the kernel (also private /dev/zero,
  * whose offset maps shows) keeps it when it is moved only if a page was touched before.

@@ -57,6 +57,9 @@ void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap);
 int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event *ev,
 		   uint64_t index, struct vt_effect *fx);
 
+/* Add a range to a list of n, at most max; where there is no room, the last one grows. */
+void vt_ranges_add(struct vt_range *list, uint32_t *n, uint32_t max, struct vt_range r);
+
 /* Whether [lo, hi) touches bytes in doubt: the kernel's view is right there, not the order. */
 bool vt_order_doubtful(const struct vt_order *o, uint64_t lo, uint64_t hi);
 

@@ -21,7 +21,6 @@ void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate
 			   fate);
 }
 
-/* The first address in [lo, hi) that nothing is mapped at; hi if there is none. */
 uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_find(m, lo);
@@ -108,7 +107,7 @@ int vt_unmap_range(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_f
 	/* a hole in the middle of one extent needs one more; get it before anything changes */
 	if (x->start < lo && x->end > hi && vt_cut(m, x, hi))
 		return -ENOMEM;
-	uint64_t before = x->start < lo ? lo : vt_end_before(m, x);
+	uint64_t before = x->start < lo ? lo : vt_end_before(x);
 	if (x->start < lo || x->boundary == VT_BOUNDARY_MERGED)
 		keep_left(a, x, lo);
 	if (x->start < lo) {

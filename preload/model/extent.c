@@ -104,13 +104,6 @@ void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b
 	count_boundary(m, x, 1);
 }
 
-/* Where the extent before next ends, 0 if there is none; next NULL: the last extent of all. */
-uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next)
-{
-	const struct vt_extent *prev = next ? vt_extent_prev(next) : vt_model_last(m);
-	return prev ? prev->end : 0;
-}
-
 /* Put x, complete with its boundary, before next (NULL: last). */
 void vt_extent_link(struct vt_model *m, struct vt_extent *next, struct vt_extent *x)
 {
@@ -118,7 +111,7 @@ void vt_extent_link(struct vt_model *m, struct vt_extent *next, struct vt_extent
 	m->totals.extents++;
 	count_boundary(m, x, 1);
 	vt_charge(m, x, vt_extent_pages(x));
-	vt_expect(m, x->start - vt_tree_gap(x), x->start, x);
+	vt_expect(m, vt_end_before(x), x->start, x);
 }
 
 /* Take x out and give its memory back. The next extent's boundary is the caller's business. */

@@ -152,9 +152,15 @@ VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pa
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
 /* tree.c */
+#define VT_TREE_TAGS 7UL /* of vt_extent.parent_color: what is not the parent's address */
+static inline struct vt_extent *vt_tree_parent(const struct vt_extent *x)
+{
+	return (struct vt_extent *)(x->parent_color & ~VT_TREE_TAGS);
+}
 VT_HIDDEN void vt_tree_insert(struct vt_model *m, struct vt_extent *next, struct vt_extent *x);
 VT_HIDDEN void vt_tree_erase(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b);
+VT_HIDDEN uint64_t vt_end_before(const struct vt_extent *x);
 VT_HIDDEN uint64_t vt_tree_gap(const struct vt_extent *x);
 VT_HIDDEN void vt_tree_gap_grew(struct vt_extent *x);
 VT_HIDDEN bool vt_tree_may_fit(const struct vt_extent *x, uint64_t length);
@@ -171,7 +177,6 @@ VT_HIDDEN struct vt_extent *vt_find_room(struct vt_model *m, uint64_t lo, uint64
 VT_HIDDEN struct vt_extent *vt_extent_new(struct vt_model *m);
 VT_HIDDEN void vt_extent_release(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_slabs_free(struct vt_model *m);
-VT_HIDDEN uint64_t vt_end_before(const struct vt_model *m, const struct vt_extent *next);
 VT_HIDDEN void vt_extent_link(struct vt_model *m, struct vt_extent *next, struct vt_extent *x);
 VT_HIDDEN void vt_extent_unlink(struct vt_model *m, struct vt_extent *x);
 VT_HIDDEN void vt_set_boundary(struct vt_model *m, struct vt_extent *x, enum vt_boundary b);
@@ -255,7 +260,6 @@ VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_c
 VT_HIDDEN int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b);
 VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
 VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
-VT_HIDDEN uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */
 VT_HIDDEN uint64_t vt_mmap_huge_size(const struct vt_model *m, uint64_t flags, uint32_t file);

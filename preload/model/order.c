@@ -167,8 +167,7 @@ static bool certainly_mapped(const struct vt_order *o, struct vt_model *m, struc
 	return vt_hole_in(m, r.lo, r.hi) >= r.hi && !vt_order_doubtful(o, r.lo, r.hi);
 }
 
-/* Add r to the list of n; where there is no room, the last one grows. */
-static void add(struct vt_range *list, uint32_t *n, uint32_t max, struct vt_range r)
+void vt_ranges_add(struct vt_range *list, uint32_t *n, uint32_t max, struct vt_range r)
 {
 	if (*n < max) {
 		list[(*n)++] = r;
@@ -187,7 +186,7 @@ static void doubt(struct vt_order *o, struct vt_range r)
 	for (uint32_t i = 0; i < o->n_doubtful; i++)
 		if (o->doubtful[i].lo <= r.lo && r.hi <= o->doubtful[i].hi)
 			return;
-	add(o->doubtful, &o->n_doubtful, VT_ORDER_DOUBTFUL, r);
+	vt_ranges_add(o->doubtful, &o->n_doubtful, VT_ORDER_DOUBTFUL, r);
 }
 
 /* What lies in another range counts, too: an area may end at its edges. */
@@ -197,29 +196,32 @@ static void blur(struct vt_order *o, struct vt_range r)
 		if (o->blurred[i].lo == r.lo && o->blurred[i].hi == r.hi)
 			return;
 	if (r.lo <= r.hi)
-		add(o->blurred, &o->n_blurred, VT_ORDER_BLURRED, r);
+		vt_ranges_add(o->blurred, &o->n_blurred, VT_ORDER_BLURRED, r);
 }
 
-/* All that a call touches is in doubt. */
-static void doubt_all(struct vt_order *o, const struct vt_placed *c)
+static void blur_all(struct vt_order *o, const struct vt_placed *c)
 {
-	if (c->bytes) {
-		doubt(o, c->at);
-		doubt(o, c->from);
-	}
 	if (!empty(c->at))
 		blur(o, c->at);
 	if (!empty(c->from))
 		blur(o, c->from);
 }
 
-/* Nobody remembers what c overlapped: where areas end in its range is in doubt, whatever it does.
- */
-static void doubt_forgotten(struct vt_order *o, const struct vt_placed *c)
+/* All of a call's range is in doubt, also where areas end in it, whatever it does there. */
+static void doubt_range(struct vt_order *o, const struct vt_placed *c)
 {
-	doubt_all(o, c);
 	doubt(o, c->at);
 	doubt(o, c->from);
+	blur_all(o, c);
+}
+
+/* All that a call touches is in doubt. */
+static void doubt_all(struct vt_order *o, const struct vt_placed *c)
+{
+	if (c->bytes)
+		doubt_range(o, c);
+	else
+		blur_all(o, c);
 }
 
 /* c's pages and r's, which meet, of two calls that may have been in the kernel at once. */
@@ -291,7 +293,7 @@ static void compare_with_open(struct vt_order *o, const struct vt_placed *c)
 			compare(o, c, r);
 	}
 	if (o->forgot_end >= began)
-		doubt_forgotten(o, c);
+		doubt_range(o, c); /* by what, nobody remembers */
 }
 
 static struct vt_placed *recent_slot(struct vt_order *o, uint64_t i)
@@ -309,7 +311,7 @@ static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
 
 	for (uint64_t i = 0; i < o->n; i++) {
 		if (i == o->cap - 1) {
-			doubt_forgotten(o, c);
+			doubt_range(o, c);
 			return;
 		}
 		const struct vt_placed *r = recent_slot(o, o->n - 1 - i);

@@ -46,7 +46,7 @@ static bool retries(const struct vt_model *m)
 static bool gap_before(const struct vt_model *m, const struct search *s, const struct vt_extent *x,
 		       uint64_t *lo, uint64_t *hi)
 {
-	*lo = vt_max(x->start - vt_tree_gap(x), s->low);
+	*lo = vt_max(vt_end_before(x), s->low);
 	*hi = vt_min(retries(m) ? x->start : start_gap(m, x), s->high);
 	return *hi > *lo && *hi - *lo >= s->length + s->align_mask;
 }
@@ -82,16 +82,11 @@ static struct vt_extent *fit_in(struct vt_extent *x, uint64_t length, bool last)
 	return found;
 }
 
-static struct vt_extent *up(const struct vt_extent *x)
-{
-	return (struct vt_extent *)(x->parent_color & ~7UL);
-}
-
 /* The nearest extent after x in address order (last: before x) with a gap of length before it. */
 static struct vt_extent *fit_from(struct vt_extent *x, uint64_t length, bool last)
 {
 	struct vt_extent *found = fit_in(last ? x->left : x->right, length, last);
-	for (struct vt_extent *p = up(x); p && !found; x = p, p = up(p)) {
+	for (struct vt_extent *p = vt_tree_parent(x); p && !found; x = p, p = vt_tree_parent(p)) {
 		if (x != (last ? p->right : p->left))
 			continue;
 		found =
@@ -111,7 +106,7 @@ static uint64_t unmapped_area(const struct vt_model *m, const struct search *ask
 	struct vt_extent *x = vt_model_find(m, s.low);
 	if (x && x->start <= s.low)
 		x = vt_extent_next(x);
-	while (x && x->start - vt_tree_gap(x) < s.high) {
+	while (x && vt_end_before(x) < s.high) {
 		uint64_t lo, hi;
 		if (!gap_before(m, &s, x, &lo, &hi)) {
 			x = fit_from(x, want, false);

@@ -64,7 +64,7 @@ void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n
  */
 static inline bool ends_at(const struct vt_extent *x, uint64_t addr)
 {
-	return x && addr < x->end && (addr >= x->start || addr >= x->start - vt_tree_gap(x));
+	return x && addr < x->end && (addr >= x->start || addr >= vt_end_before(x));
 }
 
 #define STRETCH (1UL << 16)

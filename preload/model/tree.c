@@ -15,18 +15,12 @@
  */
 #include "internal.h"
 
-#define RED      1UL
-#define STARTS   2UL
-#define TAG_MASK 7UL
-
-static inline struct vt_extent *parent_of(const struct vt_extent *x)
-{
-	return (struct vt_extent *)(x->parent_color & ~TAG_MASK);
-}
+#define RED    1UL
+#define STARTS 2UL
 
 static inline void set_parent(struct vt_extent *x, struct vt_extent *p)
 {
-	x->parent_color = (uintptr_t)p | (x->parent_color & TAG_MASK);
+	x->parent_color = (uintptr_t)p | (x->parent_color & VT_TREE_TAGS);
 }
 
 static inline bool is_red(const struct vt_extent *x)
@@ -106,10 +100,10 @@ static struct vt_extent *walk_to_next(const struct vt_extent *x)
 {
 	if (x->right)
 		return leftmost(x->right);
-	struct vt_extent *p = parent_of(x);
+	struct vt_extent *p = vt_tree_parent(x);
 	while (p && x == p->right) {
 		x = p;
-		p = parent_of(p);
+		p = vt_tree_parent(p);
 	}
 	return p;
 }
@@ -118,10 +112,10 @@ static struct vt_extent *walk_to_prev(const struct vt_extent *x)
 {
 	if (x->left)
 		return rightmost(x->left);
-	struct vt_extent *p = parent_of(x);
+	struct vt_extent *p = vt_tree_parent(x);
 	while (p && x == p->left) {
 		x = p;
-		p = parent_of(p);
+		p = vt_tree_parent(p);
 	}
 	return p;
 }
@@ -136,10 +130,16 @@ struct vt_extent *vt_extent_prev(const struct vt_extent *x)
 	return x->prev != FAR ? linked(x, x->prev) : walk_to_prev(x);
 }
 
-uint64_t vt_tree_gap(const struct vt_extent *x)
+/* Where the extent before x ends; 0 if there is none. */
+uint64_t vt_end_before(const struct vt_extent *x)
 {
 	const struct vt_extent *prev = vt_extent_prev(x);
-	return x->start - (prev ? prev->end : 0);
+	return prev ? prev->end : 0;
+}
+
+uint64_t vt_tree_gap(const struct vt_extent *x)
+{
+	return x->start - vt_end_before(x);
 }
 
 static uint32_t pages_of(uint64_t gap)
@@ -151,7 +151,7 @@ static uint32_t pages_of(uint64_t gap)
 void vt_tree_gap_grew(struct vt_extent *x)
 {
 	uint32_t pages = pages_of(vt_tree_gap(x));
-	for (; x && x->subtree_gap < pages; x = parent_of(x))
+	for (; x && x->subtree_gap < pages; x = vt_tree_parent(x))
 		x->subtree_gap = pages;
 }
 
@@ -184,7 +184,7 @@ static bool pull_starts(struct vt_extent *x)
 static void refresh_starts(struct vt_extent *x)
 {
 	while (x && pull_starts(x))
-		x = parent_of(x);
+		x = vt_tree_parent(x);
 }
 
 void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b)
@@ -207,7 +207,7 @@ static void replace_child(struct vt_model *m, struct vt_extent *p, struct vt_ext
 /* Turn the edge between x and its child so that the child stands above; left: x goes left. */
 static void rotate(struct vt_model *m, struct vt_extent *x, bool left)
 {
-	struct vt_extent *p = parent_of(x);
+	struct vt_extent *p = vt_tree_parent(x);
 	struct vt_extent *up = left ? x->right : x->left;
 	struct vt_extent *across = left ? up->left : up->right;
 
@@ -232,8 +232,8 @@ static void rotate(struct vt_model *m, struct vt_extent *x, bool left)
 static void insert_fixup(struct vt_model *m, struct vt_extent *x)
 {
 	struct vt_extent *p;
-	while (is_red(p = parent_of(x))) {
-		struct vt_extent *g = parent_of(p);
+	while (is_red(p = vt_tree_parent(x))) {
+		struct vt_extent *g = vt_tree_parent(p);
 		bool on_left = p == g->left;
 		struct vt_extent *uncle = on_left ? g->right : g->left;
 		if (is_red(uncle)) {
@@ -297,7 +297,7 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 		if (!is_red(near) && !is_red(far)) {
 			set_red(s, true);
 			x = p;
-			p = parent_of(p);
+			p = vt_tree_parent(p);
 			continue;
 		}
 		if (!is_red(far)) {
@@ -329,7 +329,7 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		s = next;
 		red = is_red(s);
 		child = s->right;
-		p = parent_of(s);
+		p = vt_tree_parent(s);
 		if (p == x) {
 			p = s;
 		} else {
@@ -341,14 +341,14 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		}
 		s->left = x->left;
 		set_parent(s->left, s);
-		replace_child(m, parent_of(x), x, s);
+		replace_child(m, vt_tree_parent(x), x, s);
 		/* with x's place it takes over what x's subtree kept */
 		s->parent_color = x->parent_color;
 		s->subtree_gap = x->subtree_gap;
 	} else {
 		red = is_red(x);
 		child = x->left ? x->left : x->right;
-		p = parent_of(x);
+		p = vt_tree_parent(x);
 		replace_child(m, p, x, child);
 		if (child)
 			set_parent(child, p);
@@ -374,10 +374,10 @@ struct vt_extent *vt_area_head(struct vt_extent *x)
 		if (!subtree_starts(x->left)) {
 			/* nothing on the left below x: up, until x lies to the right of its parent
 			 */
-			struct vt_extent *p = parent_of(x);
+			struct vt_extent *p = vt_tree_parent(x);
 			while (x == p->left) {
 				x = p;
-				p = parent_of(p);
+				p = vt_tree_parent(p);
 			}
 			x = p;
 			continue;
@@ -417,10 +417,10 @@ struct vt_extent *vt_area_tail(struct vt_extent *x)
 			}
 		}
 		/* up, until x lies to the left of its parent */
-		struct vt_extent *p = parent_of(x);
+		struct vt_extent *p = vt_tree_parent(x);
 		while (p && x == p->right) {
 			x = p;
-			p = parent_of(p);
+			p = vt_tree_parent(p);
 		}
 		if (!p)
 			return rightmost(x);
