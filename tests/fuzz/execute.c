@@ -378,6 +378,15 @@ static void execute_touch(struct fuzz_worker *w, const struct vt_event *touch)
 	}
 }
 
+/*
+ * Whether a call asks how far an area reaches (MREMAP_DONTUNMAP unlocks all of it): while touching
+ * decides that, what the call changes is in doubt as well, and stays so where no touch decides.
+ */
+static bool asks_whole_area(const struct vt_event *ev)
+{
+	return ev->kind == VT_MREMAP && ev->a[3] & MREMAP_DONTUNMAP;
+}
+
 void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
 {
 	struct fuzz_stats *stats = &shared->stats;
@@ -392,6 +401,8 @@ void execute_op(struct fuzz_worker *w, const struct fuzz_op *op)
 		stats->skipped++;
 		return;
 	}
+	if (!w->touched && asks_whole_area(&ev) && !settle(w, NULL, 0))
+		return;
 	uint64_t predicted = predict(w, &ev);
 	if (op->kind == VT_FORK)
 		note_trace(w, &ev);
