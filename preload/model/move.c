@@ -167,26 +167,35 @@ static int copy_extents(struct vt_apply *a, const struct move *mv, struct vt_ext
 	return 0;
 }
 
+/* Where what may be one area with first and last, as far as is known, begins and ends. */
+static struct vt_range may_be_one(struct vt_extent *first, struct vt_extent *last)
+{
+	struct vt_extent *next;
+	first = vt_area_head(first);
+	while (first->boundary == VT_BOUNDARY_UNDETERMINED)
+		first = vt_area_head(vt_extent_prev(first));
+	last = vt_area_tail(last);
+	while ((next = vt_extent_next(last)) && next->boundary == VT_BOUNDARY_UNDETERMINED)
+		last = vt_area_tail(next);
+	return (struct vt_range){ first->start, last->end };
+}
+
 /*
  * mremap_userfaultfd_prep: the area that the moved one has become is not registered any more, with
  * whatever it has merged with. Where that is in doubt all of it is read again.
  */
 static void unregister_area(struct vt_apply *a, struct vt_extent *x)
 {
-	struct vt_extent *lo = vt_area_head(x), *tail = vt_area_tail(x), *hi = tail;
-	for (x = lo; x != tail; x = vt_extent_next(x))
+	struct vt_extent *head = vt_area_head(x), *tail = vt_area_tail(x);
+	for (x = head; x != tail; x = vt_extent_next(x))
 		vt_uffd_reset(x);
 	vt_uffd_reset(tail);
-	while (lo->boundary == VT_BOUNDARY_UNDETERMINED)
-		lo = vt_area_head(vt_extent_prev(lo));
-	for (x = vt_extent_next(hi); x && x->boundary == VT_BOUNDARY_UNDETERMINED;
-	     x = vt_extent_next(hi))
-		hi = vt_area_tail(x);
-	if (lo->start == vt_area_head(tail)->start && hi == tail)
+	struct vt_range all = may_be_one(head, tail);
+	if (all.lo == head->start && all.hi == tail->end)
 		return;
 	a->fx->contradiction |= VT_CONTRA_OPEN;
-	a->fx->lo2 = vt_min(a->fx->lo2, lo->start);
-	a->fx->hi2 = vt_max(a->fx->hi2, hi->end);
+	a->fx->lo2 = vt_min(a->fx->lo2, all.lo);
+	a->fx->hi2 = vt_max(a->fx->hi2, all.hi);
 }
 
 /* Clear VM_LOCKED in the whole area of x. Nothing is merged for it, and locked_vm keeps it. */
@@ -332,6 +341,32 @@ static uint64_t locked_in(const struct vt_model *m, uint64_t lo, uint64_t hi)
 	return pages;
 }
 
+/* The last extent that begins before hi; there is one. */
+static struct vt_extent *last_before(const struct vt_model *m, uint64_t hi)
+{
+	struct vt_extent *x = vt_model_find(m, hi - 1);
+	if (!x)
+		return vt_model_last(m);
+	return x->start < hi ? x : vt_extent_prev(x);
+}
+
+/*
+ * How far a refused move of several areas came is not known: both ranges are read again, where
+ * areas stay behind unlocked with all that may belong to these.
+ */
+static void moved_in_part(struct vt_apply *a, struct vt_range reach, uint64_t at, uint64_t hi,
+			  bool stays)
+{
+	struct vt_model *m = a->m;
+	a->fx->contradiction |= VT_CONTRA_OPEN;
+	if (!stays)
+		return;
+	a->fx->lo = vt_min(a->fx->lo, reach.lo);
+	a->fx->hi = vt_max(a->fx->hi, reach.hi);
+	/* what was left behind is unlocked, but still counted */
+	m->totals.locked_unsure += locked_in(m, at, hi);
+}
+
 /*
  * remap_move (6.17): every area of the range by itself, the gaps between them kept. A refused call
  * has moved those before the area that was refused.
@@ -342,8 +377,11 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 	int64_t err = vt_is_error(a->ev->ret) ? a->ev->ret : 0;
 	uint64_t at = lo;
 	struct vt_extent *first = vt_model_find(m, lo);
+	struct vt_range reach = { lo, hi };
 	if (!err && first && first->start <= lo && !moves_with_others(m, first))
 		prove_one_area(a, lo, hi);
+	if (err && first && first->start < hi)
+		reach = may_be_one(first, last_before(m, hi));
 	while (at < hi) {
 		struct vt_extent *x = vt_model_find(m, at);
 		if (!x || x->start >= hi)
@@ -362,6 +400,8 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 			return 0;
 		if (err == -EPERM && any_sealed(m, mv.to, target_end))
 			return vt_refused_unmap(a, mv.to, target_end);
+		if (err == -EINVAL && vt_huge_cut(m, mv.to, target_end) < target_end)
+			return vt_refused_unmap(a, mv.to, target_end);
 		bool too_low = err == -EPERM && mv.to < m->config.mmap_min_addr;
 		if (too_low && any_sealed(m, lo, hi))
 			break; /* one or the other; whether it is privileged is not known */
@@ -373,16 +413,16 @@ static int move_several(struct vt_apply *a, uint64_t lo, uint64_t hi, uint64_t t
 		if (err == -ENOMEM && stays &&
 		    !vt_may_expand_vm(m, x->flags, mv.len >> VT_PAGE_SHIFT, 0))
 			return 0;
+		/* one of them was refused, and no other is left */
+		after = vt_model_find(m, end);
+		if (err && (!after || after->start >= hi))
+			break;
 		if (move_area(a, &mv))
 			return -ENOMEM;
 		at = end;
 	}
-	if (!err)
-		return 0;
-	a->fx->contradiction |= VT_CONTRA_OPEN;
-	/* what was left behind is unlocked, but still counted */
-	if (stays)
-		m->totals.locked_unsure += locked_in(m, at, hi);
+	if (err)
+		moved_in_part(a, reach, at, hi, stays);
 	return 0;
 }
 

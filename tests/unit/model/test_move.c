@@ -261,6 +261,28 @@ static void a_refused_growing_move_onto_huge_pages_splits_the_target(void **stat
 	call(s, VT_MUNMAP, huge, 2UL << 20, 0, 0, 0, 0, 0);
 }
 
+/* Unmapping the target found the huge page that would be cut: nothing has moved, or been unlocked.
+ */
+static void a_refused_move_onto_huge_pages_leaves_what_was_locked(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t huge = STAGE_BASE + (4UL << 20);
+	map(s, 0, 6, RW);
+	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+	call(s, VT_MLOCK2, addr(1), 4 * VT_PAGE_SIZE, 1, 0, 0, 0, 0);
+	ret = call(s, VT_MREMAP, addr(3), VT_PAGE_SIZE, VT_PAGE_SIZE, TO | MREMAP_DONTUNMAP, huge,
+		   0, 0);
+	assert_int_equal(ret, -EINVAL);
+	assert_int_equal(s->fx.contradiction, 0);
+	shows(s, "w|wwww|w");
+	assert_true(vt_model_find(&s->m, addr(1))->flags & VT_VM(LOCKED));
+	call(s, VT_MUNMAP, huge, 2UL << 20, 0, 0, 0, 0, 0);
+}
+
 /* A length within the last huge page is the mapping's own: nothing moves, nothing grows. */
 static void huge_pages_count_in_their_own_size(void **state)
 {
@@ -307,6 +329,7 @@ int main(void)
 		T(a_range_with_nothing_at_its_start_does_not_move),
 		T(a_duplicate_forced_over_its_original_destroys_it),
 		T(a_refused_growing_move_onto_huge_pages_splits_the_target),
+		T(a_refused_move_onto_huge_pages_leaves_what_was_locked),
 		T(locks_left_behind_by_a_refused_move_stay_open),
 		T(huge_pages_count_in_their_own_size),
 		T(what_the_model_does_not_hold_is_told),
