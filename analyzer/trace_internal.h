@@ -81,6 +81,7 @@ struct vt_reader {
 	struct vt_symbol_key *symbol_keys;
 	size_t cap_stacks, cap_files, cap_threads, cap_names;
 	size_t n_defs;
+	uint32_t known_stacks;      /* ids below that all have a definition */
 	struct vt_callers *callers; /* NULL before the first CALLS */
 
 	/* the live region: events after those in frames, and the journal they use */

@@ -209,13 +209,23 @@ static int next_chunk(struct vt_trace *t)
 	return 1;
 }
 
+/* Whether a stack has a definition. Most often all have: then the first ones are not looked up. */
+static bool is_defined(const struct vt_trace *t, uint32_t stack)
+{
+	struct vt_reader *r = vt_reader_of(t);
+
+	while (r->known_stacks < t->n_stacks && (!r->known_stacks || t->stacks[r->known_stacks].pc))
+		r->known_stacks++;
+	return !stack || (stack < t->n_stacks && t->stacks[stack].pc);
+}
+
 /*
  * Make an event's ids safe to use. A stack that no definition has (it was being written when the
  * process died) is a stack not known; a file must be known, or the replay would go wrong.
  */
 static inline bool check_ids(const struct vt_trace *t, struct vt_event *e)
 {
-	if (e->stack && (e->stack >= t->n_stacks || !t->stacks[e->stack].pc))
+	if (e->stack >= vt_reader_of(t)->known_stacks && !is_defined(t, e->stack))
 		e->stack = 0;
 	return !e->file || (e->file < t->n_files && t->files[e->file].kind);
 }

@@ -42,10 +42,14 @@ static uint64_t get_addr(struct old_chunk *c, int column, uint64_t base)
 		return 0;
 	if (code == 2)
 		return get(c, column);
-	uint64_t paged = (code >> 1) - 1, d = paged >> 1;
-	if (!(paged & 1))
-		d <<= VT_PAGE_SHIFT;
+	uint64_t d = vt_paged_value((code >> 1) - 1);
 	return code & 1 ? base - d : base + d;
+}
+
+static uint64_t get_paged(struct old_chunk *c, int column)
+{
+	uint64_t code = get(c, column);
+	return code == VT_PAGED_WIDE ? get(c, column) : vt_paged_value(code);
 }
 
 static void get_args(struct old_chunk *c, struct vt_event *e, uint64_t *last)
@@ -61,7 +65,7 @@ static void get_args(struct old_chunk *c, struct vt_event *e, uint64_t *last)
 			break;
 		case VT_ARG_LEN:
 		case VT_ARG_OFF:
-			vt_codec_paged(&c->col[LEN], false, &e->a[i]);
+			e->a[i] = get_paged(c, LEN);
 			break;
 		case VT_ARG_HEX:
 			e->a[i] = get(c, WIDE);

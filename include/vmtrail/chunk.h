@@ -33,26 +33,33 @@ enum {
 	VT_TOKEN_ADDR = 1 << 7,   /* addresses */
 };
 
-/* Sets of arguments, as bits, of each kind. */
+/*
+ * Sets of arguments, as bits, of each kind. A result that is an address counts as one more argument
+ * behind the last: result is its bit, or none. file: all ones where the event names one, or none.
+ */
 #define VT_ARG_SET(test, a, b, c, d, e, f)                                                         \
 	(uint8_t)(test(a) | test(b) << 1 | test(c) << 2 | test(d) << 3 | test(e) << 4 |            \
 		  test(f) << 5)
 #define VT_ARG_IS_ADDR(x)  (VT_ARG_##x == VT_ARG_ADDR)
 #define VT_ARG_IS_LEN(x)   (VT_ARG_##x == VT_ARG_LEN || VT_ARG_##x == VT_ARG_OFF)
 #define VT_ARG_IS_SMALL(x) (VT_ARG_##x && !VT_ARG_IS_ADDR(x) && !VT_ARG_IS_LEN(x))
+#define VT_RESULT          VT_MAX_ARGS
 static const struct {
-	uint8_t addrs, lengths, small;
+	uint8_t addrs, lengths, small, result;
+	uint32_t file;
 } vt_arg_sets[VT_KIND_COUNT] = {
 #define VT_KIND_SETS(e, name, ...)                                                                 \
 	[VT_##e] = { VT_ARG_SET(VT_ARG_IS_ADDR, __VA_ARGS__),                                      \
 		     VT_ARG_SET(VT_ARG_IS_LEN, __VA_ARGS__),                                       \
-		     VT_ARG_SET(VT_ARG_IS_SMALL, __VA_ARGS__) },
+		     VT_ARG_SET(VT_ARG_IS_SMALL, __VA_ARGS__),                                     \
+		     (VT_KINDS_RETURNING_ADDRESS >> VT_##e & 1) << VT_RESULT,                      \
+		     -(uint32_t)(VT_KINDS_WITH_FILE >> VT_##e & 1) },
 	VT_KINDS(VT_KIND_SETS)
 #undef VT_KIND_SETS
 };
 
-/* Which thread, and with which stack; returns what it is predicted from. */
-static inline __attribute__((always_inline)) struct vt_precedent *
+/* Which thread, and with which stack; returns which event it is predicted from. */
+static inline __attribute__((always_inline)) unsigned
 vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e)
 {
 	uint64_t v = 0;
@@ -85,7 +92,7 @@ vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e
 	/* Without stacks calls are told apart by the one before. */
 	*last = (uint8_t)(e->stack ? e->stack % VT_PRECEDENTS
 				   : c->thread[e->tid % VT_CODE_THREADS].kind);
-	return &c->precedent[*last];
+	return *last;
 }
 
 static inline __attribute__((always_inline)) void vt_codec_args(struct vt_chunk *c, bool put,
@@ -121,11 +128,14 @@ static inline uint64_t vt_predicted(const struct vt_precedent *s, int i, uint64_
 	return s->step[i] == VT_STEP_NULL ? 0 : base + s->step[i];
 }
 
-/* The address that stands in an argument, or behind the last one: in the result. */
-#define VT_RESULT VT_MAX_ARGS
+_Static_assert(offsetof(struct vt_event, ret) ==
+		   offsetof(struct vt_event, a) + VT_RESULT * sizeof(uint64_t),
+	       "the result follows the arguments");
+
+/* Where an argument stands, or the result. */
 static inline uint64_t *vt_address(struct vt_event *e, int i)
 {
-	return i == VT_RESULT ? (uint64_t *)&e->ret : &e->a[i];
+	return (uint64_t *)((char *)e + offsetof(struct vt_event, a)) + i;
 }
 
 /* Whether the addresses of a set, in their order, are all as predicted. */
@@ -144,10 +154,9 @@ static inline bool vt_addrs_predicted(const struct vt_precedent *s, uint64_t bas
 static inline __attribute__((always_inline)) void vt_codec_addrs(struct vt_chunk *c, bool put,
 								 struct vt_precedent *s,
 								 unsigned *token,
-								 struct vt_event *e, bool result)
+								 struct vt_event *e, unsigned set)
 {
 	uint64_t *last = &c->thread[e->tid % VT_CODE_THREADS].addr, base = *last;
-	unsigned set = vt_arg_sets[e->kind].addrs | (unsigned)result << VT_RESULT;
 	if (put && !vt_addrs_predicted(s, base, e, set))
 		*token |= VT_TOKEN_ADDR;
 	bool predicted = !(*token & VT_TOKEN_ADDR);
@@ -179,9 +188,10 @@ static inline bool vt_args_differ(const uint64_t *a, const uint64_t *b, unsigned
 /* Kind, flags and the arguments that are no addresses. */
 static inline __attribute__((always_inline)) void vt_codec_call(struct vt_chunk *c, bool put,
 								struct vt_precedent *s,
+								struct vt_precedent_call *call,
 								unsigned *token, struct vt_event *e)
 {
-	if (put && (e->kind != s->kind || e->flags != s->flags))
+	if (put && (e->kind != call->kind || e->flags != call->flags))
 		*token |= VT_TOKEN_KIND;
 	if (*token & VT_TOKEN_KIND) {
 		uint64_t kind = e->kind, flags = e->flags;
@@ -191,13 +201,13 @@ static inline __attribute__((always_inline)) void vt_codec_call(struct vt_chunk 
 			c->bad = true;
 			kind = 0;
 		}
-		if (kind != s->kind)
+		if (kind != call->kind)
 			memset(s->a, 0, sizeof(s->a));
-		s->kind = (uint8_t)kind;
-		s->flags = (uint8_t)flags;
+		call->kind = (uint8_t)kind;
+		call->flags = (uint8_t)flags;
 	}
-	e->kind = s->kind;
-	e->flags = s->flags;
+	e->kind = call->kind;
+	e->flags = call->flags;
 	if (put) {
 		if (vt_args_differ(e->a, s->a, vt_arg_sets[e->kind].lengths))
 			*token |= VT_TOKEN_LEN;
@@ -215,21 +225,23 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 								 struct vt_event *e)
 {
 	unsigned token = put ? 0 : *c->col[VT_COL_TOKEN].p++;
-	struct vt_precedent *s = vt_codec_stack(c, put, &token, e);
-	vt_codec_call(c, put, s, &token, e);
+	unsigned which = vt_codec_stack(c, put, &token, e);
+	struct vt_precedent *s = &c->precedent[which];
+	vt_codec_call(c, put, s, &c->call[which], &token, e);
 
 	/* Predicted from the end of the last event: threads that make call after call are regular.
 	 */
-	int64_t pause = put ? (int64_t)(e->begin_ns / VT_TIME_UNIT_NS - c->time) : 0;
+	int64_t pause = put ? (int64_t)(e->begin_ns / VT_TIME_UNIT_NS - c->now) : 0;
 	int64_t dur = put ? (int64_t)(e->dur_ns / VT_TIME_UNIT_NS) : 0;
-	c->time += (uint64_t)vt_codec_time(c, put, VT_COL_TIME, pause);
-	e->begin_ns = c->time * VT_TIME_UNIT_NS;
+	c->now += (uint64_t)vt_codec_time(c, put, VT_COL_TIME, pause);
+	e->begin_ns = c->now * VT_TIME_UNIT_NS;
 	dur = vt_codec_time(c, put, VT_COL_DUR, dur);
 	e->dur_ns = (uint64_t)dur * VT_TIME_UNIT_NS;
-	c->time += (uint64_t)dur;
+	c->now += (uint64_t)dur;
 
-	bool gives_address = vt_kind_returns_address(e->kind), has_file = vt_kind_has_file(e->kind);
-	int64_t ret = put && !(gives_address && !vt_is_error(e->ret)) ? e->ret : 0;
+	unsigned result = vt_arg_sets[e->kind].result;
+	uint32_t has_file = vt_arg_sets[e->kind].file;
+	int64_t ret = put && !(result && !vt_is_error(e->ret)) ? e->ret : 0;
 	if (put && (ret || e->span || (has_file && e->file != s->file)))
 		token |= VT_TOKEN_RET;
 	if (!put)
@@ -245,10 +257,10 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 		e->span = (uint32_t)span;
 		ret = vt_unzigzag(r);
 	}
-	e->file = s->file & -(uint32_t)has_file;
+	e->file = s->file & has_file;
 	if (!put)
 		e->ret = ret;
-	vt_codec_addrs(c, put, s, &token, e, gives_address && !ret);
+	vt_codec_addrs(c, put, s, &token, e, vt_arg_sets[e->kind].addrs | (ret ? 0 : result));
 
 	if (e->kind >= VT_UNSEEN_MAP)
 		vt_column_u(c, put, VT_COL_WIDE, &e->aux);
@@ -269,7 +281,7 @@ static inline void vt_chunk_begin(struct vt_chunk *c, uint8_t *mem, size_t bytes
 {
 	memset(c, 0, sizeof(*c));
 	c->first_seq = first_seq;
-	c->digits = digits;
+	vt_time_table(c, digits);
 	size_t share = bytes / VT_COL_COUNT;
 	for (int i = 0; i < VT_COL_COUNT; i++)
 		c->col[i] = (struct vt_buf){ mem + share * i, mem + share * (i + 1), false };
@@ -347,12 +359,14 @@ static inline bool vt_chunk_open(struct vt_chunk *c, struct vt_buf *in)
 		return false;
 	c->n_events = n_events;
 	c->first_seq = first_seq;
-	c->digits = (unsigned)digits;
+	vt_time_table(c, (unsigned)digits);
+	c->safe_bits = len[VT_COL_BITS] >= 8 ? (len[VT_COL_BITS] - 7) * 8 : 0;
 	return true;
 }
 
 /* The next event: 1 and *e, 0 at the end, -1 when the bytes make no sense. */
-static inline int vt_chunk_next(struct vt_chunk *c, struct vt_event *e)
+static inline __attribute__((always_inline)) int vt_chunk_next(struct vt_chunk *c,
+							       struct vt_event *e)
 {
 	if (c->done == c->n_events)
 		return 0;

@@ -35,6 +35,8 @@ enum vt_col {
 #define VT_SEEN_INDEX   4096
 #define VT_CALL_ADDRS   3  /* addresses of one event, with the result */
 #define VT_CODE_THREADS 16 /* threads that are told apart */
+#define VT_TIME_WIDTH   40 /* significant bits of a time, at most */
+#define VT_TIME_CODES   (VT_TIME_WIDTH * 2 + 2)
 
 /* The last event with one stack. */
 struct vt_precedent {
@@ -42,21 +44,33 @@ struct vt_precedent {
 	uint64_t step[VT_CALL_ADDRS]; /* how far each of its addresses was from the one before */
 	uint32_t next[2]; /* the stacks that came next in its thread, the latest first */
 	uint32_t file;
+};
+
+/* Which call it was. Apart from the rest, so that it is always near: all else waits for it. */
+struct vt_precedent_call {
 	uint8_t kind, flags;
+};
+
+/* What a time's byte says, see vt_codec_time: base, and rest bits above those that are dropped. */
+struct vt_time_code {
+	uint64_t base, mask; /* mask: rest ones */
+	uint8_t drop, rest;
 };
 
 /* A chunk under way: the columns and what the next event is predicted from. */
 struct vt_chunk {
 	struct vt_buf col[VT_COL_COUNT];
 	uint64_t first_seq;
-	uint64_t n_events; /* written or to be read in all */
-	uint64_t done;     /* events read */
-	uint64_t bits;     /* writing: the last ones; reading: how many have been read */
-	unsigned n_bits;   /* writing: how many the last ones are */
-	unsigned sure;     /* writing: so many more events fit */
-	bool bad;          /* reading: nonsense was found */
-	unsigned digits;   /* significant bits of times that are kept */
-	uint64_t time;     /* when the last event ended, in units */
+	uint64_t n_events;  /* written or to be read in all */
+	uint64_t done;      /* events read */
+	uint64_t bits;      /* writing: the last ones; reading: how many have been read */
+	unsigned n_bits;    /* writing: how many the last ones are */
+	unsigned sure;      /* writing: so many more events fit */
+	uint64_t safe_bits; /* reading: eight bytes can be loaded while fewer than these are read */
+	bool bad;           /* reading: nonsense was found */
+	unsigned digits;    /* significant bits of times that are kept */
+	struct vt_time_code times[VT_TIME_CODES];
+	uint64_t now; /* when the last event ended, in units */
 	uint32_t tid;
 	uint32_t newest_stack; /* the highest id so far */
 	struct {
@@ -66,7 +80,8 @@ struct vt_chunk {
 	uint32_t n_seen, seen_last;         /* how many in all; which one was found last */
 	uint64_t seen[VT_SEEN];             /* the last ones, by their number */
 	uint16_t seen_index[VT_SEEN_INDEX]; /* writing: where in seen, by a hash of the address */
-	struct vt_precedent precedent[VT_PRECEDENTS]; /* by stack */
+	struct vt_precedent_call call[VT_PRECEDENTS]; /* by stack */
+	struct vt_precedent precedent[VT_PRECEDENTS];
 };
 
 /* One number of a column. */
@@ -76,24 +91,42 @@ static inline __attribute__((always_inline)) void vt_column_u(struct vt_chunk *c
 	struct vt_buf *b = &c->col[col];
 	if (put) {
 		vt_put_varint(b, *v);
-	} else if (!vt_get_short_varint(b, v)) {
+	} else if (!(col == VT_COL_ADDR ? vt_get_medium_varint(b, v) : vt_get_short_varint(b, v))) {
 		*v = vt_get_long_varint(b);
 		c->bad |= b->bad;
 	}
 }
 
-/* One that is most often a multiple of the page size. */
+/* One that is most often a multiple of the page size, see vt_paged_code. */
 static inline __attribute__((always_inline)) void vt_column_paged(struct vt_chunk *c, bool put,
 								  enum vt_col col, uint64_t *v)
 {
-	vt_codec_paged(&c->col[col], put, v);
-	if (!put)
-		c->bad |= c->col[col].bad;
+	uint64_t code = put ? vt_paged_code(*v) : 0;
+	vt_column_u(c, put, col, &code);
+	if (code == VT_PAGED_WIDE)
+		vt_column_u(c, put, col, v);
+	else if (!put)
+		*v = vt_paged_value(code);
 }
 
-/* The next n bits of the stream, at most 56. */
-static inline __attribute__((always_inline)) void vt_codec_bits(struct vt_chunk *c, bool put,
-								uint64_t *v, unsigned n)
+/* The last bytes of the stream: a word of them from place at, or less and nonsense. */
+static __attribute__((noinline, unused)) uint64_t vt_last_bits(struct vt_chunk *c, uint64_t at,
+							       unsigned n)
+{
+	const struct vt_buf *b = &c->col[VT_COL_BITS];
+	size_t left = (size_t)(b->end - b->p) - at;
+	uint64_t word = 0;
+	if (left * 8 < (c->bits & 7) + n) {
+		c->bad = true;
+		c->bits -= n;
+	}
+	memcpy(&word, b->p + at, left < sizeof(word) ? left : sizeof(word));
+	return word;
+}
+
+/* The next n bits of the stream, at most 56; mask has that many ones. */
+static inline __attribute__((always_inline)) void
+vt_codec_bits(struct vt_chunk *c, bool put, uint64_t *v, unsigned n, uint64_t mask)
 {
 	struct vt_buf *b = &c->col[VT_COL_BITS];
 	if (put) {
@@ -105,18 +138,13 @@ static inline __attribute__((always_inline)) void vt_codec_bits(struct vt_chunk 
 		c->n_bits &= 7;
 		return;
 	}
-	uint64_t word = 0, at = c->bits >> 3, skip = c->bits & 7;
-	size_t left = (size_t)(b->end - b->p) - at;
-	if (left >= sizeof(word)) {
+	uint64_t word, at = c->bits >> 3, skip = c->bits & 7;
+	if (__builtin_expect(c->bits < c->safe_bits, 1))
 		memcpy(&word, b->p + at, sizeof(word));
-	} else if (left * 8 >= skip + n) {
-		memcpy(&word, b->p + at, left);
-	} else {
-		c->bad = true;
-		n = 0;
-	}
-	*v = word >> skip & ((1ull << n) - 1);
+	else
+		word = vt_last_bits(c, at, n);
 	c->bits += n;
+	*v = word >> skip & mask;
 }
 
 /* Significant bits of a number. */
@@ -125,15 +153,26 @@ static inline unsigned vt_width(uint64_t v)
 	return v ? 64 - (unsigned)__builtin_clzll(v) : 0;
 }
 
-/* How many of a time's low bits are not kept, by its width: never more than four. */
-static inline unsigned vt_time_dropped(unsigned digits, unsigned width)
+/*
+ * Fill the table of times. Of a time that is wider than digits the low bits are not kept, but never
+ * more than four.
+ */
+static inline void vt_time_table(struct vt_chunk *c, unsigned digits)
 {
-	unsigned over = width > digits ? width - digits : 0;
-	return over > 4 ? 4 : over;
+	c->digits = digits;
+	for (unsigned code = 0; code < VT_TIME_CODES; code++) {
+		unsigned width = code >> 1, over = width > digits ? width - digits : 0;
+		unsigned drop = over > 4 ? 4 : over, rest = code < 4 ? 0 : width - 2 - drop;
+		c->times[code] = (struct vt_time_code){
+			.base = code < 4 ? code : (2ull | (code & 1)) << (width - 2),
+			.mask = (1ull << rest) - 1,
+			.drop = (uint8_t)drop,
+			.rest = (uint8_t)rest,
+		};
+	}
 }
 
 #define VT_TIME_OTHER 255
-#define VT_TIME_WIDTH 40
 
 /*
  * A time in units, rounded: up to 3 as it is, else a byte of its width << 1 and its second bit, and
@@ -147,7 +186,7 @@ static inline __attribute__((always_inline)) int64_t vt_codec_time(struct vt_chu
 	uint64_t v = (uint64_t)time;
 	unsigned code = VT_TIME_OTHER;
 	if (put && !(v >> (VT_TIME_WIDTH - 1))) {
-		v += 1u << vt_time_dropped(c->digits, vt_width(v)) >> 1;
+		v += 1u << c->times[vt_width(v) << 1].drop >> 1;
 		code = (unsigned)v;
 		if (v >= 4)
 			code = vt_width(v) << 1 | (v >> (vt_width(v) - 2) & 1);
@@ -156,19 +195,16 @@ static inline __attribute__((always_inline)) int64_t vt_codec_time(struct vt_chu
 		*b->p++ = (uint8_t)code;
 	else
 		code = *b->p++;
-	if (code < 4)
-		return code;
-	unsigned width = code >> 1;
-	if (width > VT_TIME_WIDTH) {
+	if (code >= VT_TIME_CODES) {
 		v = put ? vt_zigzag(time) : 0;
 		vt_column_u(c, put, VT_COL_WIDE, &v);
 		c->bad |= code != VT_TIME_OTHER;
 		return vt_unzigzag(v);
 	}
-	unsigned drop = vt_time_dropped(c->digits, width), rest = width - 2 - drop;
-	v = v >> drop & ((1ull << rest) - 1);
-	vt_codec_bits(c, put, &v, rest);
-	return (int64_t)((2ull | (code & 1)) << (width - 2) | v << drop);
+	const struct vt_time_code *t = &c->times[code];
+	v = v >> t->drop & t->mask;
+	vt_codec_bits(c, put, &v, t->rest, t->mask);
+	return (int64_t)(t->base | v << t->drop);
 }
 
 static inline uint32_t vt_seen_hash(uint64_t v)
@@ -203,7 +239,7 @@ enum {
 	VT_ADDR_ABOVE, /* far above base: the distance is in SHIFT, WIDTH and the stream */
 	VT_ADDR_BELOW, /* far below base */
 	VT_ADDR_WIDE,  /* itself in WIDE */
-	VT_ADDR_NEAR = 8 /* and above: (paged distance + VT_ADDR_NEAR / 2) << 1 | below */
+	VT_ADDR_NEAR = 8 /* and above: (vt_paged_code(distance) + VT_ADDR_NEAR / 2) << 1 | below */
 };
 #define VT_ADDR_FAR_BITS 34 /* a far distance is at least that wide */
 
@@ -226,7 +262,8 @@ static inline __attribute__((always_inline)) void vt_codec_far(struct vt_chunk *
 		c->bad = true;
 		return;
 	}
-	vt_codec_bits(c, put, &v, width > 2 ? (unsigned)width - 2 : 0);
+	unsigned n = width > 2 ? (unsigned)width - 2 : 0;
+	vt_codec_bits(c, put, &v, n, (1ull << n) - 1);
 	if (!put)
 		*d = (1ull << (width - 1) | v << 1 | 1) << shift;
 }
@@ -240,7 +277,6 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 	if (put) {
 		bool below = *v < base;
 		d = below ? base - *v : *v - base;
-		bool unaligned = d & (VT_PAGE_SIZE - 1);
 		if (*v == predicted)
 			code = VT_ADDR_PREDICTED;
 		else if (*v == 0)
@@ -250,10 +286,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 		else if (vt_seen_find(c, *v, &which))
 			code = VT_ADDR_SEEN;
 		else if (!(d >> VT_ADDR_FAR_BITS))
-			code =
-			    ((unaligned ? d << 1 | 1 : d >> VT_PAGE_SHIFT << 1) + VT_ADDR_NEAR / 2)
-				<< 1 |
-			    below;
+			code = (vt_paged_code(d) + VT_ADDR_NEAR / 2) << 1 | below;
 		else if (d >> __builtin_ctzll(d) >> 58 == 0)
 			code = VT_ADDR_ABOVE + below;
 		place = vt_zigzag((int32_t)(which - c->seen_last - 1));
@@ -283,8 +316,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 		vt_column_u(c, put, VT_COL_WIDE, v);
 		break;
 	default:
-		d = (code >> 1) - VT_ADDR_NEAR / 2;
-		d = d & 1 ? d >> 1 : d >> 1 << VT_PAGE_SHIFT;
+		d = vt_paged_value((code >> 1) - VT_ADDR_NEAR / 2);
 		*v = code & 1 ? base - d : base + d;
 	}
 }

@@ -57,6 +57,23 @@ static inline __attribute__((always_inline)) bool vt_get_short_varint(struct vt_
 	return true;
 }
 
+/* The same of up to three bytes, where longer ones are as likely. */
+static inline __attribute__((always_inline)) bool vt_get_medium_varint(struct vt_buf *b,
+								       uint64_t *v)
+{
+	uint32_t bytes, last;
+	if (b->end - b->p < (ptrdiff_t)sizeof(bytes))
+		return false;
+	memcpy(&bytes, b->p, sizeof(bytes));
+	last = ~bytes & 0x808080;
+	if (!last)
+		return false;
+	bytes &= 0x7f7f7f & ((last & -last) - 1);
+	*v = (bytes & 0x7f) | (bytes & 0x7f00) >> 1 | (bytes & 0x7f0000) >> 2;
+	b->p += ((unsigned)__builtin_ctz(last) + 1) / 8;
+	return true;
+}
+
 static inline uint64_t vt_get_long_varint(struct vt_buf *b)
 {
 	uint64_t v = 0;
@@ -129,27 +146,20 @@ static inline __attribute__((always_inline)) void vt_codec_u(struct vt_buf *b, b
 }
 
 /*
- * A number that is most often a multiple of the page size: bit 0 says it is not. Code 1 (which
- * would be an unaligned 0) announces a number too large to shift.
+ * The code of a number that is most often a multiple of the page size: bit 0 says it is not. Code 1
+ * (which would be an unaligned 0) announces a number too large to shift, which follows.
  */
-static inline __attribute__((always_inline)) void vt_codec_paged(struct vt_buf *b, bool put,
-								 uint64_t *v)
+#define VT_PAGED_WIDE 1
+static inline uint64_t vt_paged_code(uint64_t v)
 {
-	if (put) {
-		bool unaligned = *v & (VT_PAGE_SIZE - 1);
-		if (unaligned && *v >> 63) {
-			vt_put_varint(b, 1);
-			vt_put_varint(b, *v);
-		} else {
-			vt_put_varint(b, unaligned ? *v << 1 | 1 : *v >> VT_PAGE_SHIFT << 1);
-		}
-		return;
-	}
-	uint64_t x = vt_get_varint(b);
-	if (x == 1)
-		*v = vt_get_varint(b);
-	else
-		*v = x & 1 ? x >> 1 : x >> 1 << VT_PAGE_SHIFT;
+	if (v & (VT_PAGE_SIZE - 1))
+		return v >> 63 ? VT_PAGED_WIDE : v << 1 | 1;
+	return v >> VT_PAGE_SHIFT << 1;
+}
+
+static inline uint64_t vt_paged_value(uint64_t code)
+{
+	return code & 1 ? code >> 1 : code >> 1 << VT_PAGE_SHIFT;
 }
 
 /*

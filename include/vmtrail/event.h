@@ -169,19 +169,21 @@ static inline bool vt_kind_is_in(uint64_t set, uint8_t kind)
 }
 
 /* Whether calls of this kind return an address. */
+#define VT_KINDS_RETURNING_ADDRESS                                                                 \
+	(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_MREMAP) | VT_KIND_BIT(VT_BRK) |                     \
+	 VT_KIND_BIT(VT_SHMAT))
 static inline bool vt_kind_returns_address(uint8_t kind)
 {
-	return vt_kind_is_in(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_MREMAP) | VT_KIND_BIT(VT_BRK) |
-				 VT_KIND_BIT(VT_SHMAT),
-			     kind);
+	return vt_kind_is_in(VT_KINDS_RETURNING_ADDRESS, kind);
 }
 
 /* Whether an event of this kind names a file in vt_event.file. */
+#define VT_KINDS_WITH_FILE                                                                         \
+	(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_SHMAT) | VT_KIND_BIT(VT_UNSEEN_MAP) |               \
+	 VT_KIND_BIT(VT_EXECVE))
 static inline bool vt_kind_has_file(uint8_t kind)
 {
-	return vt_kind_is_in(VT_KIND_BIT(VT_MMAP) | VT_KIND_BIT(VT_SHMAT) |
-				 VT_KIND_BIT(VT_UNSEEN_MAP) | VT_KIND_BIT(VT_EXECVE),
-			     kind);
+	return vt_kind_is_in(VT_KINDS_WITH_FILE, kind);
 }
 
 /* What lies behind a file id. Regular: any file of a file system, also memfd and tmpfs. */
