@@ -76,7 +76,12 @@ enum vt_boundary {
  * Read only outside.
  */
 struct vt_extent {
-	struct vt_extent *left, *right;
+	union {
+		struct {
+			struct vt_extent *left, *right;
+		};
+		struct vt_extent *child[2]; /* the same two */
+	};
 	uint64_t start, end; /* bytes, page aligned, end excluded */
 
 	uintptr_t parent_color;

@@ -10,7 +10,7 @@
 #include "internal.h"
 
 /* Every label has been used: begin again, forgetting all relations between areas. */
-static void relabel_all(struct vt_model *m)
+void vt_anon_relabel_all(struct vt_model *m)
 {
 	m->next_anon = 1;
 	struct vt_extent *x = vt_model_first(m);
@@ -22,13 +22,6 @@ static void relabel_all(struct vt_model *m)
 		x->anon = tail->anon = label;
 		x = vt_extent_next(tail);
 	}
-}
-
-uint32_t vt_anon_new_label(struct vt_model *m)
-{
-	if (m->next_anon >= VT_ANON_LABEL_MAX)
-		relabel_all(m);
-	return ++m->next_anon;
 }
 
 /* A new number for vt_extent.identity. Numbers are so many that a reuse meets no old bearer. */

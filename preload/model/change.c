@@ -176,8 +176,7 @@ int vt_apply_mprotect(struct vt_apply *a)
 
 	if (lo & (VT_PAGE_SIZE - 1) || hi <= lo)
 		return 0;
-	p.access = (prot & PROT_READ ? VT_VM(READ) : 0) | (prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
-		   (prot & PROT_EXEC ? VT_VM(EXEC) : 0);
+	p.access = vt_prot_flags(prot);
 	if (prot & PROT_GROWSDOWN) {
 		struct vt_extent *x = vt_model_find(m, lo);
 		if (x && x->flags & VT_VM(GROWSDOWN) && x->start < hi)

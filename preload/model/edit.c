@@ -9,12 +9,10 @@
  */
 #include "internal.h"
 
-/* Tell the observer of every piece of [lo, hi). */
-void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
+/* Tell the observer, which there is, of every piece of [lo, hi). */
+void vt_tell_pieces(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
 {
 	struct vt_model *m = a->m;
-	if (!m->observe)
-		return;
 	struct vt_extent *x = vt_find(m, lo);
 	for (; x && x->start < hi; x = vt_extent_next(x))
 		m->observe(m->observe_ctx, a->ev, x, vt_max(x->start, lo), vt_min(x->end, hi),

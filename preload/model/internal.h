@@ -27,6 +27,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <vmtrail/abi.h>
 #include <vmtrail/model.h>
 
@@ -151,6 +152,15 @@ VT_HIDDEN void vt_file_set_huge(struct vt_model *m, uint32_t file, unsigned shif
 VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pages);
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
 
+/* PROT_* as VT_VM(), bit for bit. */
+static inline uint32_t vt_prot_flags(uint64_t prot)
+{
+	_Static_assert(VT_VM(READ) == PROT_READ && VT_VM(WRITE) == PROT_WRITE &&
+			   VT_VM(EXEC) == PROT_EXEC,
+		       "the numbering begins with them");
+	return (uint32_t)(prot & VT_VM_ACCESS);
+}
+
 /* tree.c */
 #define VT_TREE_TAGS 7UL /* of vt_extent.parent_color: what is not the parent's address */
 static inline struct vt_extent *vt_tree_parent(const struct vt_extent *x)
@@ -169,9 +179,34 @@ VT_HIDDEN struct vt_extent *vt_area_head(struct vt_extent *x);
 VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
 
 /* search.c */
+#define VT_STRETCH (1UL << 16)
+
+/* Where the last search near addr ended: stretches side by side have places of their own. */
+static inline struct vt_extent **vt_recent_near(struct vt_model *m, uint64_t addr)
+{
+	uint64_t stretch = addr / VT_STRETCH;
+	return &m->recent[(stretch ^ stretch / VT_MODEL_RECENT) % VT_MODEL_RECENT];
+}
+
+/*
+ * Whether a search for addr ends at x, which may have been released: then it ends nowhere. What is
+ * not linked yet must not be met here: an extent is filled only when its place has been found.
+ */
+static inline bool vt_ends_at(const struct vt_extent *x, uint64_t addr)
+{
+	return x && addr < x->end && (addr >= x->start || addr >= vt_end_before(x));
+}
+
 VT_HIDDEN void vt_expect(struct vt_model *m, uint64_t before, uint64_t addr, struct vt_extent *x);
-VT_HIDDEN struct vt_extent *vt_find(struct vt_model *m, uint64_t addr);
+VT_HIDDEN struct vt_extent *vt_find_afresh(struct vt_model *m, uint64_t addr);
 VT_HIDDEN struct vt_extent *vt_find_room(struct vt_model *m, uint64_t lo, uint64_t hi);
+
+/* vt_model_find, trying first what is likely. */
+static inline struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
+{
+	struct vt_extent *x = *vt_recent_near(m, addr);
+	return vt_ends_at(x, addr) ? x : vt_find_afresh(m, addr);
+}
 
 /* extent.c */
 VT_HIDDEN struct vt_extent *vt_extent_new(struct vt_model *m);
@@ -197,7 +232,13 @@ VT_HIDDEN bool vt_may_expand_vm(const struct vt_model *m, uint32_t flags, uint64
 VT_HIDDEN uint32_t vt_lockable(uint32_t flags);
 
 /* anon.c */
-VT_HIDDEN uint32_t vt_anon_new_label(struct vt_model *m);
+VT_HIDDEN void vt_anon_relabel_all(struct vt_model *m);
+static inline uint32_t vt_anon_new_label(struct vt_model *m)
+{
+	if (m->next_anon >= VT_ANON_LABEL_MAX)
+		vt_anon_relabel_all(m);
+	return ++m->next_anon;
+}
 VT_HIDDEN uint32_t vt_identity_new(struct vt_model *m);
 VT_HIDDEN uint32_t vt_anon_of_area(struct vt_extent *x);
 VT_HIDDEN void vt_anon_set_area(struct vt_extent *x, uint32_t label);
@@ -258,7 +299,13 @@ typedef void (*vt_change_fn)(struct vt_apply *a, const struct vt_extent *x, uint
 VT_HIDDEN int vt_change_range(struct vt_apply *a, uint64_t lo, uint64_t hi, vt_change_fn change,
 			      const void *arg);
 VT_HIDDEN int vt_split_area(struct vt_apply *a, uint64_t addr, enum vt_boundary b);
-VT_HIDDEN void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate);
+VT_HIDDEN void vt_tell_pieces(struct vt_apply *a, uint64_t lo, uint64_t hi,
+			      enum vt_piece_fate fate);
+static inline void vt_observe(struct vt_apply *a, uint64_t lo, uint64_t hi, enum vt_piece_fate fate)
+{
+	if (a->m->observe)
+		vt_tell_pieces(a, lo, hi, fate);
+}
 VT_HIDDEN uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi);
 
 /* map.c */

@@ -17,16 +17,12 @@
 #define HUGE_MASK     0x3f
 #define OTHERS_AREAS  64 /* that calls under way at once make or remove */
 
-static uint32_t prot_flags(uint64_t prot)
-{
-	return (prot & PROT_READ ? VT_VM(READ) : 0) | (prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
-	       (prot & PROT_EXEC ? VT_VM(EXEC) : 0);
-}
-
 /* calc_vm_flag_bits */
 static uint32_t flag_bits(const struct vt_model *m, uint64_t flags)
 {
 	uint32_t f = 0;
+	if (!(flags & (MAP_GROWSDOWN | MAP_LOCKED | MAP_SYNC | MAP_STACK)))
+		return 0;
 	if (flags & MAP_GROWSDOWN)
 		f |= VT_VM(GROWSDOWN);
 	if (flags & MAP_LOCKED)
@@ -47,7 +43,7 @@ uint32_t vt_mmap_flags(const struct vt_model *m, uint64_t prot, uint64_t flags, 
 
 	if (prot & PROT_READ && m->personality & READ_IMPLIES_EXEC)
 		prot |= PROT_EXEC;
-	uint32_t f = prot_flags(prot) | flag_bits(m, flags) | m->def_flags | VT_VM_MAY;
+	uint32_t f = vt_prot_flags(prot) | flag_bits(m, flags) | m->def_flags | VT_VM_MAY;
 	if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE)
 		f |= VT_VM(SHARED) | VT_VM(MAYSHARE);
 	else if (type == MAP_DROPPABLE && !file_backed)
@@ -76,11 +72,14 @@ static uint32_t file_identity(struct vt_apply *a, uint32_t file)
 
 static struct vt_extent blank(const struct vt_apply *a, uint64_t start, uint64_t end)
 {
-	return (struct vt_extent){ .start = start,
-				   .end = end,
-				   .birth = a->ev->seq,
-				   .stack = a->ev->stack,
-				   .own = (a->ev->flags & VT_EV_OWN) != 0 };
+	static const struct vt_extent nothing; /* copied faster than cleared */
+	struct vt_extent x = nothing;
+	x.start = start;
+	x.end = end;
+	x.birth = a->ev->seq;
+	x.stack = a->ev->stack;
+	x.own = (a->ev->flags & VT_EV_OWN) != 0;
+	return x;
 }
 
 /* The shift of the huge pages that the flags ask for; 0: the default size. */

@@ -252,12 +252,19 @@ static void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt
 	doubt(o, r->failed ? y : both);
 }
 
-/* The same of any. Of the many calls of many threads hardly any two meet. */
+/* The same of any. */
 static inline void compare_pages(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
 				 const struct vt_placed *r, struct vt_range y)
 {
 	if (!empty(x) && !empty(y) && vt_max(x.lo, y.lo) <= vt_min(x.hi, y.hi))
 		compare_met(o, c, x, r, y);
+}
+
+/* Whether two calls can have met at all: of the many of many threads hardly any two do. */
+static inline bool may_meet(const struct vt_placed *c, const struct vt_placed *r)
+{
+	uint64_t apart = (c->at.lo > r->at.hi) | (r->at.lo > c->at.hi);
+	return !apart | !empty(c->from) | !empty(r->from);
 }
 
 /*
@@ -317,6 +324,8 @@ static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
 		const struct vt_placed *r = recent_slot(o, o->n - 1 - i);
 		if (r->index + 1 < began)
 			return;
+		if (!may_meet(c, r))
+			continue;
 		if (r->releases && r->span)
 			continue; /* among the open ones */
 		if (r->index >= began || (r->releases && r->tid != c->tid))
@@ -451,7 +460,6 @@ void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap)
 int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event *ev,
 		   uint64_t index, struct vt_effect *fx)
 {
-	*fx = (struct vt_effect){ 0 };
 	o->n_blurred = 0;
 	if (index)
 		see(o, m, ev, index);
@@ -459,6 +467,7 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 		/* what stands beside it was made with something else in its place */
 		blur(o, pages(ev->a[0], ev->a[1]));
 	if (ev->flags & (VT_EV_LATE | VT_EV_UNDONE)) {
+		*fx = (struct vt_effect){ 0 };
 		o->wanted = true;
 	} else {
 		if (vt_model_apply(m, ev, fx))

@@ -59,43 +59,28 @@ void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n
 }
 
 /*
- * Whether a search for addr ends at x, which may have been released: then it ends nowhere. What is
- * not linked yet must not be met here: an extent is filled only when its place has been found.
- */
-static inline bool ends_at(const struct vt_extent *x, uint64_t addr)
-{
-	return x && addr < x->end && (addr >= x->start || addr >= vt_end_before(x));
-}
-
-#define STRETCH (1UL << 16)
-
-/* Where the last search near addr ended: stretches side by side have places of their own. */
-static inline struct vt_extent **recent_near(struct vt_model *m, uint64_t addr)
-{
-	uint64_t stretch = addr / STRETCH;
-	return &m->recent[(stretch ^ stretch / VT_MODEL_RECENT) % VT_MODEL_RECENT];
-}
-
-/*
  * x is where searches for addr end from now on, and in the gap below it, from before on: of that,
  * some stretches learn of it. How many there are depends on chance, no branch asks.
  */
 void vt_expect(struct vt_model *m, uint64_t before, uint64_t addr, struct vt_extent *x)
 {
-	*recent_near(m, addr) = x;
+	*vt_recent_near(m, addr) = x;
 	for (int i = 0; i < 3; i++) {
-		addr -= addr - before > STRETCH ? STRETCH : 0;
-		*recent_near(m, addr) = x;
+		addr -= addr - before > VT_STRETCH ? VT_STRETCH : 0;
+		*vt_recent_near(m, addr) = x;
 	}
 }
 
-/* vt_model_find, trying first what is likely. */
-struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
+/* Not where the last search near addr ended: most often beside it. */
+struct vt_extent *vt_find_afresh(struct vt_model *m, uint64_t addr)
 {
-	struct vt_extent **recent = recent_near(m, addr);
-	if (!ends_at(*recent, addr))
-		*recent = ends_at(m->hint, addr) ? m->hint : vt_model_find(m, addr);
-	return *recent;
+	struct vt_extent **recent = vt_recent_near(m, addr), *x = *recent;
+	if (x && x->end)
+		x = addr < x->end ? vt_extent_prev(x) : vt_extent_next(x);
+	if (!vt_ends_at(x, addr))
+		x = vt_ends_at(m->hint, addr) ? m->hint : vt_model_find(m, addr);
+	*recent = x;
+	return x;
 }
 
 /*
@@ -104,8 +89,8 @@ struct vt_extent *vt_find(struct vt_model *m, uint64_t addr)
  */
 struct vt_extent *vt_find_room(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
-	struct vt_extent **recent = recent_near(m, lo), *next = *recent_near(m, hi);
-	if (!ends_at(*recent, lo) && ends_at(next, lo))
+	struct vt_extent **recent = vt_recent_near(m, lo), *next = *vt_recent_near(m, hi);
+	if (!vt_ends_at(*recent, lo) && vt_ends_at(next, lo))
 		*recent = next;
 	return vt_find(m, lo);
 }

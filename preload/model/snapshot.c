@@ -156,9 +156,7 @@ int vt_apply_unseen_map(struct vt_apply *a)
 		if (x && x->start > v.start && x->start <= v.end && x->flags & VT_VM(GROWSDOWN))
 			return grow_stack(a, x, v.start);
 	}
-	v.flags =
-	    (ev->a[2] & PROT_READ ? VT_VM(READ) : 0) | (ev->a[2] & PROT_WRITE ? VT_VM(WRITE) : 0) |
-	    (ev->a[2] & PROT_EXEC ? VT_VM(EXEC) : 0) | (ev->a[3] & MAP_SHARED ? VT_VM(SHARED) : 0);
+	v.flags = vt_prot_flags(ev->a[2]) | (ev->a[3] & MAP_SHARED ? VT_VM(SHARED) : 0);
 	if (ev->aux == VT_UNSEEN_STACK_GROWTH)
 		v.special = VT_SPECIAL_STACK;
 	if (vt_unmap_range(a, v.start, v.end, VT_PIECE_LOST))

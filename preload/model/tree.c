@@ -196,28 +196,21 @@ void vt_tree_set_boundary(struct vt_extent *x, enum vt_boundary b)
 static void replace_child(struct vt_model *m, struct vt_extent *p, struct vt_extent *old,
 			  struct vt_extent *new)
 {
-	if (!p)
-		m->root = new;
-	else if (p->left == old)
-		p->left = new;
-	else
-		p->right = new;
+	*(p ? &p->child[p->right == old] : &m->root) = new;
 }
 
-/* Turn the edge between x and its child so that the child stands above; left: x goes left. */
+/*
+ * Turn the edge between x and its child so that the child stands above; left: x goes left. Here and
+ * below child[left] is the one on the other side: which side it is depends on chance, so that it is
+ * no branch but an index.
+ */
 static void rotate(struct vt_model *m, struct vt_extent *x, bool left)
 {
 	struct vt_extent *p = vt_tree_parent(x);
-	struct vt_extent *up = left ? x->right : x->left;
-	struct vt_extent *across = left ? up->left : up->right;
+	struct vt_extent *up = x->child[left], *across = up->child[!left];
 
-	if (left) {
-		x->right = across;
-		up->left = x;
-	} else {
-		x->left = across;
-		up->right = x;
-	}
+	x->child[left] = across;
+	up->child[!left] = x;
 	if (across)
 		set_parent(across, x);
 	set_parent(x, up);
@@ -235,7 +228,7 @@ static void insert_fixup(struct vt_model *m, struct vt_extent *x)
 	while (is_red(p = vt_tree_parent(x))) {
 		struct vt_extent *g = vt_tree_parent(p);
 		bool on_left = p == g->left;
-		struct vt_extent *uncle = on_left ? g->right : g->left;
+		struct vt_extent *uncle = g->child[on_left];
 		if (is_red(uncle)) {
 			set_red(p, false);
 			set_red(uncle, false);
@@ -243,7 +236,7 @@ static void insert_fixup(struct vt_model *m, struct vt_extent *x)
 			x = g;
 			continue;
 		}
-		if (x == (on_left ? p->right : p->left)) {
+		if (x == p->child[on_left]) {
 			rotate(m, p, on_left);
 			p = x;
 		}
@@ -263,16 +256,9 @@ void vt_tree_insert(struct vt_model *m, struct vt_extent *next, struct vt_extent
 	join(prev, x);
 	join(x, next);
 	x->left = x->right = NULL;
-	if (next && !next->left) {
-		p = next;
-		next->left = x;
-	} else if (prev) {
-		p = prev;
-		prev->right = x;
-	} else {
-		p = NULL;
-		m->root = x;
-	}
+	bool right = !next || next->left;
+	p = right ? prev : next;
+	*(p ? &p->child[right] : &m->root) = x;
 	x->parent_color = (uintptr_t)p | RED;
 	x->subtree_gap = 0;
 	vt_tree_gap_grew(x);
@@ -285,15 +271,14 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 {
 	while (p && !is_red(x)) {
 		bool on_left = x == p->left;
-		struct vt_extent *s = on_left ? p->right : p->left;
+		struct vt_extent *s = p->child[on_left];
 		if (is_red(s)) {
 			set_red(s, false);
 			set_red(p, true);
 			rotate(m, p, on_left);
-			s = on_left ? p->right : p->left;
+			s = p->child[on_left];
 		}
-		struct vt_extent *near = on_left ? s->left : s->right;
-		struct vt_extent *far = on_left ? s->right : s->left;
+		struct vt_extent *near = s->child[!on_left], *far = s->child[on_left];
 		if (!is_red(near) && !is_red(far)) {
 			set_red(s, true);
 			x = p;
@@ -304,8 +289,8 @@ static void erase_fixup(struct vt_model *m, struct vt_extent *x, struct vt_exten
 			set_red(near, false);
 			set_red(s, true);
 			rotate(m, s, !on_left);
-			s = on_left ? p->right : p->left;
-			far = on_left ? s->right : s->left;
+			s = p->child[on_left];
+			far = s->child[on_left];
 		}
 		set_red(s, is_red(p));
 		set_red(p, false);
@@ -347,7 +332,7 @@ void vt_tree_erase(struct vt_model *m, struct vt_extent *x)
 		s->subtree_gap = x->subtree_gap;
 	} else {
 		red = is_red(x);
-		child = x->left ? x->left : x->right;
+		child = x->child[!x->left];
 		p = vt_tree_parent(x);
 		replace_child(m, p, x, child);
 		if (child)
