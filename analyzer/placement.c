@@ -26,13 +26,7 @@ const struct vt_miss_info vt_misses[VT_MISS_COUNT] = {
 #undef VT_MISS_ROW
 };
 
-/* What can have been in the way. */
-struct obstacle {
-	uint64_t lo, hi, seq;
-	const struct vt_event *unseen; /* NULL: a call under way */
-};
-
-static bool meets(const struct obstacle *o, const struct vt_placement *p)
+static bool meets(const struct vt_obstacle *o, const struct vt_placement *p)
 {
 	return o->lo < p->at + p->len && p->at < o->hi;
 }
@@ -43,62 +37,124 @@ static bool is_free(const struct vt_model *m, uint64_t lo, uint64_t hi)
 	return lo < hi && (!x || x->start >= hi);
 }
 
-/* What a later event shows to have been in the way of e, if it is that. */
-static bool came_before(const struct vt_event *later, const struct vt_event *e, struct obstacle *o)
+static void add(struct vt_obstacles *list, struct vt_obstacle o)
 {
-	*o = (struct obstacle){ .seq = later->seq };
-	if (later->kind == VT_UNSEEN_MAP && later->aux == VT_UNSEEN_CHANGE) {
-		o->lo = later->a[0];
-		o->hi = o->lo + later->a[1];
-		o->unseen = later;
-		return true;
+	if (list->first == list->n)
+		list->first = list->n = 0;
+	list->v = vt_grow(list->v, list->n, &list->cap, sizeof(*list->v));
+	list->v[list->n++] = o;
+	list->longest = o.span > list->longest ? o.span : list->longest;
+}
+
+/* Forget those that have come by now. */
+static void drop(struct vt_obstacles *list, uint64_t seq)
+{
+	bool longest = false;
+	for (; list->first < list->n && list->v[list->first].seq <= seq; list->first++)
+		longest |= list->v[list->first].span == list->longest;
+	if (longest) {
+		list->longest = 0;
+		for (size_t i = list->first; i < list->n; i++)
+			if (list->v[i].span > list->longest)
+				list->longest = list->v[i].span;
 	}
-	/* its number was taken after it came back; span tells how far back it began */
-	if (vt_is_error(later->ret) || later->seq > e->seq + later->span)
-		return false;
-	if (later->kind != VT_MMAP && later->kind != VT_SHMAT)
-		return false;
-	o->lo = (uint64_t)later->ret;
-	o->hi = o->lo + later->a[later->kind == VT_MMAP ? 1 : 3];
-	return true;
+	if (list->first > LOOK_AHEAD) {
+		list->n -= list->first;
+		memmove(list->v, list->v + list->first, list->n * sizeof(*list->v));
+		list->first = 0;
+	}
+}
+
+/* A later event may show what was in the way of an earlier call. */
+static void note_coming(struct vt_placements *p, const struct vt_event *e)
+{
+	struct vt_obstacle o = { .seq = e->seq, .span = e->span };
+	if (e->kind == VT_UNSEEN_MAP && e->aux == VT_UNSEEN_CHANGE) {
+		o.lo = e->a[0];
+		o.hi = o.lo + e->a[1];
+		o.unseen = true;
+		o.flags = (e->a[2] & 1 ? VT_VM(READ) : 0) | (e->a[2] & 2 ? VT_VM(WRITE) : 0) |
+			  (e->a[2] & 4 ? VT_VM(EXEC) : 0) | (e->a[3] & 1 ? VT_VM(SHARED) : 0);
+		o.file = e->file;
+		o.pgoff = e->a[4] >> VT_PAGE_SHIFT;
+		add(&p->unseen, o);
+	} else if ((e->kind == VT_MMAP || e->kind == VT_SHMAT) && e->span && !vt_is_error(e->ret)) {
+		o.lo = (uint64_t)e->ret;
+		o.hi = o.lo + e->a[e->kind == VT_MMAP ? 1 : 3];
+		add(&p->coming, o);
+	}
+}
+
+/* Learn what comes after e, which is next: of each event once, for all the calls before it. */
+static void look_ahead(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e)
+{
+	const struct vt_item *later;
+	if (p->looked_at <= p->items)
+		p->looked_at = p->items + 1;
+	for (; p->looked_at <= p->items + LOOK_AHEAD; p->looked_at++) {
+		later = vt_replay_ahead(r, p->looked_at - p->items);
+		if (!later)
+			break;
+		if (later->type == VT_ITEM_EVENT)
+			note_coming(p, &later->event);
+	}
+	drop(&p->coming, e->seq);
+	drop(&p->unseen, e->seq);
+}
+
+/*
+ * The first of a list at the predicted place of e that can have been there already. The number of
+ * a call was taken after it came back: its span tells how far back it began.
+ */
+static const struct vt_obstacle *first_at(const struct vt_obstacles *list, struct vt_model *m,
+					  const struct vt_event *e, const struct vt_placement *at)
+{
+	for (size_t i = list->first; i < list->n; i++) {
+		const struct vt_obstacle *o = &list->v[i];
+		if (!o->unseen && o->seq > e->seq + list->longest)
+			return NULL;
+		if ((o->unseen || o->seq <= e->seq + o->span) && meets(o, at) &&
+		    is_free(m, o->lo, o->hi))
+			return o;
+	}
+	return NULL;
 }
 
 /* The obstacle at the predicted place, among what the trace knows of. */
-static bool find_obstacle(const struct vt_placements *p, struct vt_replay *r,
-			  const struct vt_event *e, const struct vt_placement *at,
-			  struct obstacle *o)
+static bool find_obstacle(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e,
+			  const struct vt_placement *at, struct vt_obstacle *o)
 {
-	const struct vt_item *later;
 	uint64_t oldest = p->n_releases > RELEASES ? p->n_releases - RELEASES : 0;
 	for (uint64_t i = p->n_releases; i-- > oldest;) {
 		const struct vt_release *x = &p->release[i % RELEASES];
-		*o = (struct obstacle){ x->lo, x->hi, x->seq, NULL };
+		*o = (struct vt_obstacle){ .lo = x->lo, .hi = x->hi, .seq = x->seq };
 		/* read both at one number, the two may have followed each other or not */
 		uint64_t end = x->last + 1, began = e->seq - e->span;
 		bool both = end > began || (end == began && x->tid != e->tid);
 		if (both && meets(o, at) && is_free(&r->model, o->lo, o->hi))
 			return true;
 	}
-	for (size_t i = 1; i <= LOOK_AHEAD && (later = vt_replay_ahead(r, i)); i++)
-		if (later->type == VT_ITEM_EVENT && came_before(&later->event, e, o) &&
-		    meets(o, at) && is_free(&r->model, o->lo, o->hi))
-			return true;
-	return false;
+	look_ahead(p, r, e);
+	const struct vt_obstacle *call = first_at(&p->coming, &r->model, e, at);
+	const struct vt_obstacle *unseen = first_at(&p->unseen, &r->model, e, at);
+	const struct vt_obstacle *first =
+	    call && (!unseen || call->seq < unseen->seq) ? call : unseen;
+	if (first)
+		*o = *first;
+	return first;
 }
 
 /* Put something in the way. It is taken out again unless it is known to be there. */
-static void put(struct vt_model *m, const struct obstacle *o)
+static void put(struct vt_model *m, const struct vt_obstacle *o)
 {
-	struct vt_vma v = { .start = o->lo, .end = (o->hi + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE };
-	if (o->unseen) {
-		v.flags = (o->unseen->a[2] & 1 ? VT_VM(READ) : 0) |
-			  (o->unseen->a[2] & 2 ? VT_VM(WRITE) : 0) |
-			  (o->unseen->a[2] & 4 ? VT_VM(EXEC) : 0) |
-			  (o->unseen->a[3] & 1 ? VT_VM(SHARED) : 0);
-		v.file = o->unseen->file;
-		v.pgoff = o->unseen->a[4] >> VT_PAGE_SHIFT;
-		v.undetermined = 1;
-	}
+	struct vt_vma v = {
+		.start = o->lo,
+		.end = (o->hi + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE,
+		.flags = o->flags,
+		.file = o->file,
+		.pgoff = o->pgoff,
+		.undetermined = o->unseen,
+	};
 	vt_model_put(m, &v, o->seq, 0);
 }
 
@@ -116,7 +172,7 @@ static void put_passed(struct vt_placements *p, struct vt_model *m, uint64_t lo,
 	}
 	p->n_passed = n;
 	for (unsigned i = 0; i < n; i++)
-		put(m, &(struct obstacle){ .lo = p->passed[i].lo, .hi = p->passed[i].hi });
+		put(m, &(struct vt_obstacle){ .lo = p->passed[i].lo, .hi = p->passed[i].hi });
 }
 
 static void forget_passed(const struct vt_placements *p, struct vt_model *m)
@@ -125,7 +181,7 @@ static void forget_passed(const struct vt_placements *p, struct vt_model *m)
 		vt_model_forget(m, p->passed[i].lo, p->passed[i].hi);
 }
 
-static void add_passed(struct vt_placements *p, const struct obstacle *o)
+static void add_passed(struct vt_placements *p, const struct vt_obstacle *o)
 {
 	const unsigned most = sizeof(p->passed) / sizeof(p->passed[0]);
 	if (p->n_passed == most)
@@ -137,10 +193,10 @@ static void add_passed(struct vt_placements *p, const struct obstacle *o)
  * What the kernel must have passed over for the prediction at to end at got: all of the gap that
  * got lies in on the side where the search begins, or the predicted place itself.
  */
-static struct obstacle passed_over(const struct vt_model *m, const struct vt_placement *at,
-				   uint64_t got)
+static struct vt_obstacle passed_over(const struct vt_model *m, const struct vt_placement *at,
+				      uint64_t got)
 {
-	struct obstacle o = { .lo = at->at, .hi = at->at + at->len };
+	struct vt_obstacle o = { .lo = at->at, .hi = at->at + at->len };
 	uint64_t lo = got < at->at ? got : at->at, hi = got < at->at ? o.hi : got + at->len;
 	if (!is_free(m, lo, hi)) /* another gap */
 		return o;
@@ -156,7 +212,7 @@ static struct obstacle passed_over(const struct vt_model *m, const struct vt_pla
  * has room for MAX_PARTS. Returns their number; 0: that is not it.
  */
 static unsigned conclude(struct vt_replay *r, const struct vt_event *e, struct vt_placement at,
-			 struct obstacle *o)
+			 struct vt_obstacle *o)
 {
 	const uint64_t got = (uint64_t)e->ret;
 	const bool down = !r->model.config.bottomup;
@@ -179,11 +235,11 @@ static unsigned conclude(struct vt_replay *r, const struct vt_event *e, struct v
  * are still to come are there from now on: into early, which has room for MAX_PARTS, *n of them.
  */
 static enum vt_miss explain(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e,
-			    struct vt_placement at, uint64_t *other, struct obstacle *early,
+			    struct vt_placement at, uint64_t *other, struct vt_obstacle *early,
 			    unsigned *n_early)
 {
 	const struct vt_trace *t = r->trace;
-	struct obstacle tried[MAX_PARTS];
+	struct vt_obstacle tried[MAX_PARTS];
 	unsigned n = 0;
 	enum vt_miss why = VT_MISS_UNEXPLAINED;
 
@@ -236,7 +292,7 @@ static void keep_release(struct vt_placements *p, const struct vt_event *e)
 static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_event *e)
 {
 	struct vt_misplaced m = { .event = *e };
-	struct obstacle passed[MAX_PARTS];
+	struct vt_obstacle passed[MAX_PARTS];
 	unsigned n = 0;
 	if (!vt_model_placement(&r->model, e, &m.predicted))
 		return;
@@ -259,6 +315,8 @@ static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_
 		add_passed(p, &passed[i]);
 	m.why = n && m.why == VT_MISS_UNEXPLAINED ? VT_MISS_PASSED : m.why;
 	p->why[m.why]++;
+	if (!p->listed)
+		return;
 	p->misses = vt_grow(p->misses, p->n, &p->cap, sizeof(*p->misses));
 	p->misses[p->n++] = m;
 }
@@ -266,12 +324,13 @@ static void judge(struct vt_placements *p, struct vt_replay *r, const struct vt_
 void vt_placements_before(struct vt_placements *p, struct vt_replay *r)
 {
 	const struct vt_item *next = vt_replay_peek(r);
-	if (!next || next->type != VT_ITEM_EVENT)
-		return;
-	struct vt_event e = next->event;
-	if (r->started && !(e.flags & (VT_EV_LATE | VT_EV_OWN)))
-		judge(p, r, &e);
-	keep_release(p, &e);
+	if (next && next->type == VT_ITEM_EVENT) {
+		struct vt_event e = next->event;
+		if (r->started && !(e.flags & (VT_EV_LATE | VT_EV_OWN)))
+			judge(p, r, &e);
+		keep_release(p, &e);
+	}
+	p->items++;
 }
 
 int vt_placements_collect(struct vt_placements *p, struct vt_trace *t)
@@ -279,6 +338,7 @@ int vt_placements_collect(struct vt_placements *p, struct vt_trace *t)
 	struct vt_replay r;
 	struct vt_item item;
 	int error = vt_replay_init(&r, t);
+	p->listed = true;
 	if (error)
 		return error;
 	do
@@ -291,4 +351,6 @@ int vt_placements_collect(struct vt_placements *p, struct vt_trace *t)
 void vt_placements_free(struct vt_placements *p)
 {
 	free(p->misses);
+	free(p->coming.v);
+	free(p->unseen.v);
 }

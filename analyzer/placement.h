@@ -48,9 +48,26 @@ struct vt_misplaced {
 	enum vt_miss why;
 };
 
+/* What can have been in the way: of calls under way, and of changes that nobody saw. */
+struct vt_obstacle {
+	uint64_t lo, hi, seq;
+	uint64_t pgoff;       /* of an unseen change, what is there */
+	uint32_t flags, file; /* likewise */
+	uint32_t span;        /* of a call */
+	bool unseen;
+};
+
+/* Those of the events to come: v[first .. n), by their numbers. */
+struct vt_obstacles {
+	struct vt_obstacle *v;
+	size_t first, n, cap;
+	uint32_t longest; /* the highest span of them */
+};
+
 struct vt_placements {
 	uint64_t asked, hits; /* of the program's calls */
 	uint64_t why[VT_MISS_COUNT];
+	bool listed; /* whether misses is filled */
 	struct vt_misplaced *misses;
 	size_t n, cap;
 
@@ -62,6 +79,8 @@ struct vt_placements {
 	uint64_t n_releases;
 	struct vt_range passed[32]; /* what must be taken; the oldest gives way */
 	unsigned n_passed;
+	struct vt_obstacles coming, unseen; /* calls, changes */
+	uint64_t items, looked_at;          /* of the trace: delivered, known of ahead */
 };
 
 /*

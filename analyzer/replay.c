@@ -126,8 +126,12 @@ static enum vt_item_type read_ahead(struct vt_replay *r)
 {
 	struct vt_queue *q = r->queue;
 
-	if (q->first && q->first == q->n)
-		q->first = q->n = 0;
+	/* those delivered make room for as many as wait, or more */
+	if (q->first > q->n / 2) {
+		q->n -= q->first;
+		memmove(q->items, q->items + q->first, q->n * sizeof(*q->items));
+		q->first = 0;
+	}
 	q->items = vt_grow(q->items, q->n, &q->cap, sizeof(*q->items));
 	struct vt_item *item = &q->items[q->n];
 	if (vt_trace_next(r->trace, item) == VT_ITEM_END)

@@ -83,6 +83,28 @@ static void a_call_under_way_is_named_that_took_the_place(void **state)
 	vt_placements_free(&p);
 }
 
+static void of_many_calls_under_way_each_is_named_where_it_was(void **state)
+{
+	enum { PAIRS = 500 };
+	struct vt_event events[2 * PAIRS];
+	struct vt_placements p;
+	(void)state;
+	for (unsigned i = 0; i < PAIRS; i++) {
+		events[2 * i] = map(below(3 + 2 * i + 1));
+		events[2 * i + 1] = map(below(3 + 2 * i));
+		events[2 * i + 1].span = 1 + 2 * (i % 100 == 50); /* some reach further back */
+	}
+	p = places(events, 2 * PAIRS);
+	assert_int_equal(p.asked, 2 * PAIRS);
+	assert_int_equal(p.hits, PAIRS);
+	assert_int_equal(p.why[VT_MISS_OVERLAP], PAIRS);
+	for (unsigned i = 0; i < PAIRS; i++) {
+		assert_int_equal(p.misses[i].event.seq, 2 * i + 1);
+		assert_int_equal(p.misses[i].other, 2 * i + 2);
+	}
+	vt_placements_free(&p);
+}
+
 static void a_call_under_way_is_in_the_way_until_it_comes(void **state)
 {
 	struct vt_event events[] = { map(below(4)), map(below(5)), map(below(6)), map(below(3)),
@@ -170,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(places_chosen_by_the_kernel_are_predicted),
 		cmocka_unit_test(a_call_under_way_is_named_that_took_the_place),
+		cmocka_unit_test(of_many_calls_under_way_each_is_named_where_it_was),
 		cmocka_unit_test(a_call_under_way_is_in_the_way_until_it_comes),
 		cmocka_unit_test(a_release_under_way_may_not_have_happened),
 		cmocka_unit_test(a_mapping_found_later_is_taken_in_when_it_shows),
