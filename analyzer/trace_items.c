@@ -9,6 +9,9 @@
  */
 #include "trace_internal.h"
 
+/* What most events do not need stands apart from what they do. */
+#define SELDOM static __attribute__((noinline))
+
 /* A snapshot's text is bounded: 65,530 areas in smaps are some 50 MB. */
 #define MAX_SNAPSHOT (256u << 20)
 
@@ -161,7 +164,7 @@ static enum vt_item_type next_keyframe(struct vt_trace *t, const struct vt_mark 
 	return item->type = VT_ITEM_KEYFRAME;
 }
 
-static enum vt_item_type next_mark(struct vt_trace *t, struct vt_item *item)
+SELDOM enum vt_item_type next_mark(struct vt_trace *t, struct vt_item *item)
 {
 	struct vt_reader *r = vt_reader_of(t);
 	const struct vt_mark *m = &r->marks[r->next_mark];
@@ -178,7 +181,7 @@ static bool has_events(const struct vt_frame_ref *ref)
 }
 
 /* Unpack the next EVENTS frame. 1: there is one, 0: there are no more, -1: damage. */
-static int next_chunk(struct vt_trace *t)
+SELDOM int next_chunk(struct vt_trace *t)
 {
 	struct vt_reader *r = vt_reader_of(t);
 
@@ -210,7 +213,7 @@ static int next_chunk(struct vt_trace *t)
 }
 
 /* Whether a stack has a definition. Most often all have: then the first ones are not looked up. */
-static bool is_defined(const struct vt_trace *t, uint32_t stack)
+SELDOM bool is_defined(const struct vt_trace *t, uint32_t stack)
 {
 	struct vt_reader *r = vt_reader_of(t);
 
@@ -230,7 +233,7 @@ static inline bool check_ids(const struct vt_trace *t, struct vt_event *e)
 	return !e->file || (e->file < t->n_files && t->files[e->file].kind);
 }
 
-static enum vt_item_type unknown_file(struct vt_trace *t, struct vt_item *item, uint64_t offset)
+SELDOM enum vt_item_type unknown_file(struct vt_trace *t, struct vt_item *item, uint64_t offset)
 {
 	vt_trace_damaged(t, offset, "event %llu: file %u is not defined",
 			 (unsigned long long)item->event.seq, item->event.file);
@@ -265,7 +268,7 @@ const struct vt_event *vt_trace_upcoming(struct vt_trace *t, size_t *n)
 	return &r->batch[r->next_batch];
 }
 
-static enum vt_item_type bad_event(struct vt_trace *t, struct vt_item *item)
+SELDOM enum vt_item_type bad_event(struct vt_trace *t, struct vt_item *item)
 {
 	struct vt_reader *r = vt_reader_of(t);
 	const struct vt_frame_ref *ref = &r->frames[r->chunk_frame];

@@ -360,7 +360,13 @@ static inline bool vt_chunk_open(struct vt_chunk *c, struct vt_buf *in)
 	c->n_events = n_events;
 	c->first_seq = first_seq;
 	vt_time_table(c, (unsigned)digits);
-	c->safe_bits = len[VT_COL_BITS] >= 8 ? (len[VT_COL_BITS] - 7) * 8 : 0;
+	/* a word that is loaded may reach into the columns behind, but not further */
+	size_t safe = (size_t)(in->p - c->col[VT_COL_BITS].p), word = sizeof(uint64_t);
+	if (safe >= word) {
+		safe -= word;
+		safe = safe < len[VT_COL_BITS] ? safe : len[VT_COL_BITS];
+		c->safe_bits = safe * 8 + 1;
+	}
 	return true;
 }
 

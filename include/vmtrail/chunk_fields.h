@@ -66,7 +66,7 @@ struct vt_chunk {
 	uint64_t bits;      /* writing: the last ones; reading: how many have been read */
 	unsigned n_bits;    /* writing: how many the last ones are */
 	unsigned sure;      /* writing: so many more events fit */
-	uint64_t safe_bits; /* reading: eight bytes can be loaded while fewer than these are read */
+	uint64_t safe_bits; /* reading: so far, excluded, bits are there to be loaded in eights */
 	bool bad;           /* reading: nonsense was found */
 	unsigned digits;    /* significant bits of times that are kept */
 	struct vt_time_code times[VT_TIME_CODES];
@@ -139,7 +139,7 @@ vt_codec_bits(struct vt_chunk *c, bool put, uint64_t *v, unsigned n, uint64_t ma
 		return;
 	}
 	uint64_t word, at = c->bits >> 3, skip = c->bits & 7;
-	if (__builtin_expect(c->bits < c->safe_bits, 1))
+	if (__builtin_expect(c->bits + n < c->safe_bits, 1))
 		memcpy(&word, b->p + at, sizeof(word));
 	else
 		word = vt_last_bits(c, at, n);
