@@ -73,7 +73,8 @@ static bool places_of_mremap(const struct vt_event *e, struct vt_placed *c)
 {
 	bool known = !(e->flags & VT_EV_UNDONE) && !c->failed;
 
-	c->from = pages(e->a[0], e->a[1]);
+	/* with old length 0 it shows again what is there */
+	c->from = pages(e->a[0], e->a[1] ? e->a[1] : e->a[2]);
 	if (known)
 		c->at = pages((uint64_t)e->ret, e->a[2]);
 	else if (e->a[3] & MREMAP_FIXED)
@@ -156,7 +157,8 @@ int vt_event_places(const struct vt_model *m, const struct vt_event *ev, struct 
 			     (ev->kind == VT_MMAP && empty(c.at));
 	if (some && !empty(c.at))
 		r[n++] = c.at;
-	if (some && !empty(c.from))
+	bool moves = ev->kind == VT_MREMAP && ev->a[1];
+	if (some && moves && !empty(c.from))
 		r[n++] = c.from;
 	return n;
 }
@@ -482,7 +484,7 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 		}
 		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret))
 			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]),
-				      pages(ev->a[0], ev->a[1]));
+				      pages(ev->a[0], ev->a[1] ? ev->a[1] : ev->a[2]));
 	}
 	for (uint32_t i = 0; i < o->n_blurred; i++)
 		if (vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi))

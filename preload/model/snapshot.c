@@ -284,13 +284,18 @@ int vt_model_doubt(struct vt_model *m, uint64_t lo, uint64_t hi)
 
 	if (m->broken)
 		return -ENOMEM;
-	for (x = vt_model_find(m, lo); x && x->start < hi; x = vt_extent_next(x)) {
+	x = vt_model_find(m, lo);
+	if (lo == hi && x && x->start < lo && !x->special && vt_cut(m, x, lo))
+		return -ENOMEM;
+	for (; lo < hi && x && x->start < hi; x = vt_extent_next(x)) {
 		if (x->special)
 			continue;
 		if (!(x = isolate(m, x, lo, hi)))
 			return -ENOMEM;
+		vt_uncharge(m, x, vt_extent_pages(x));
 		x->identity =
 		    vt_identity_new(m) | VT_ID_HIDDEN_FLAGS | (x->identity & VT_ID_UNSURE);
+		vt_charge(m, x, vt_extent_pages(x));
 	}
 	for (x = vt_model_find(m, lo ? lo - 1 : 0); x && x->start <= hi; x = vt_extent_next(x))
 		forget_anon(m, x);

@@ -213,6 +213,9 @@ bool world_seed_model(struct fuzz_worker *w);
 /* world.c: read a range again from the kernel; with all flags, or what maps shows unless it
  * differs. */
 bool world_reread(struct fuzz_worker *w, const struct vt_range *r, bool all_flags);
+/* world.c: the same, but take all of it from the kernel, also what agrees: nothing is known of it.
+ */
+bool world_renew(struct fuzz_worker *w, const struct vt_range *r);
 uint64_t world_base(const struct fuzz_worker *w, uint8_t base);
 /* world.c: the file id of a mapping seen in the kernel's list, a new one if need be. */
 uint32_t world_file_of(struct fuzz_worker *w, const struct kernel_area *k);

@@ -1,8 +1,8 @@
 /*
  * threads.c - the second mode: several threads make calls at once, in rounds. Each call takes a
  * ticket before and after; after a round the events are applied in the order of event.h's rule.
- * What two calls touched that overlapped in time no ticket can order: it is read again from the
- * kernel, as the recorder does. Everything else must agree without help.
+ * What the order leaves open (order.c) is read again from the kernel, as the recorder does.
+ * Everything else must agree without help.
  *
  * The threads share the worker's thread-local storage and run on stacks of the worker's data: they
  * make raw system calls and nothing else.
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <vmtrail/order.h>
 
 #include "fuzz.h"
 #include "raw.h"
@@ -22,14 +23,13 @@
 #define BATCH       8 /* calls of one thread in one round */
 #define STACK_BYTES (64 << 10)
 #define MAX_CALLS   (MAX_THREADS * BATCH)
-#define HUGE_BYTES  (2UL << 20)
+#define RECENT      1024 /* more than MAX_CALLS: no call is under way between rounds */
+#define MAX_OPEN    1024
 
 struct call {
 	struct vt_event ev;
 	uint64_t before, after;
-	struct vt_range range[2];
 	uint8_t thread, slot;
-	bool flux; /* the tickets cannot tell what it did */
 };
 
 static struct {
@@ -41,8 +41,11 @@ static struct {
 	unsigned n[MAX_THREADS];
 	struct call *order[MAX_CALLS];
 	unsigned n_order;
-	struct vt_range flux[6 * MAX_CALLS];
-	size_t n_flux;
+	struct vt_order doubts;
+	struct vt_placed recent[RECENT];
+	uint64_t placed;                /* calls that have taken a place, in all rounds */
+	struct vt_range open[MAX_OPEN]; /* to be read again; the last one holds what has no room */
+	uint32_t n_open;
 	_Alignas(4096) char stack[MAX_THREADS][STACK_BYTES];
 } t;
 
@@ -80,7 +83,8 @@ static bool is_local(uint8_t kind)
 {
 	return kind != VT_MLOCKALL && kind != VT_MUNLOCKALL && kind != VT_SETRLIMIT &&
 	       kind != VT_PERSONALITY && kind != VT_FORK && kind != FUZZ_SETTLE && kind != VT_BRK &&
-	       kind != VT_SHMDT;
+	       kind != VT_SHMDT &&
+	       kind != VT_MBIND; /* nothing shows a policy: it cannot be read again */
 }
 
 /* A call for a thread, four times of five in windows of its own. False: this time none. */
@@ -106,50 +110,24 @@ static bool make_call(struct fuzz_worker *w, unsigned thread, struct call *c)
 			    w, &(struct kernel_area){ .dev = id->dev, .ino = id->ino });
 		c->thread = (uint8_t)thread;
 		c->slot = op.slot;
-		c->flux = false;
 		return true;
 	}
 	return false;
 }
 
-static struct vt_range range_of(uint64_t addr, uint64_t len)
+static bool is_call(const struct call *c)
 {
-	uint64_t lo = addr & -VT_PAGE_SIZE, hi = (addr + len + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
-	if (addr + len < addr || hi < lo)
-		return (struct vt_range){ 0, 0 };
-	return (struct vt_range){ lo, hi > world.config.task_size ? world.config.task_size : hi };
+	return c->ev.kind < VT_KIND_COUNT;
 }
 
-static void find_ranges(struct call *c)
+static bool releases(const struct call *c)
 {
-	const struct vt_event *ev = &c->ev;
-	uint64_t ret = vt_is_error(ev->ret) ? 0 : (uint64_t)ev->ret;
-	c->range[0] = c->range[1] = (struct vt_range){ 0, 0 };
-	uint64_t huge = ev->a[3] & MAP_HUGETLB ? HUGE_BYTES - 1 : 0;
-	if (ev->kind == VT_MMAP)
-		c->range[0] = range_of(ret ? ret : ev->a[0], (ev->a[1] + huge) & ~huge);
-	else if (ev->kind == VT_SHMAT)
-		c->range[0] = range_of(ret ? ret : ev->a[1], ev->a[3]);
-	else if (ev->kind >= VT_KIND_COUNT)
-		c->range[0] = range_of(ev->a[0], 1);
-	else
-		c->range[0] = range_of(ev->a[0], ev->a[1]);
-	if (ev->kind == VT_MREMAP)
-		c->range[1] = range_of(ret ? ret : ev->a[4], ev->a[2]);
-}
-
-static bool ranges_meet(const struct call *x, const struct call *y)
-{
-	for (int i = 0; i < 2; i++)
-		for (int k = 0; k < 2; k++)
-			if (x->range[i].lo < y->range[k].hi && y->range[k].lo < x->range[i].hi)
-				return true;
-	return false;
+	return is_call(c) && vt_kind_releases(c->ev.kind);
 }
 
 static uint64_t place_in_order(const struct call *c)
 {
-	return c->ev.kind < VT_KIND_COUNT && vt_kind_releases(c->ev.kind) ? c->before : c->after;
+	return releases(c) ? c->before : c->after;
 }
 
 static void sort_calls(void)
@@ -159,71 +137,21 @@ static void sort_calls(void)
 		for (unsigned k = 0; k < t.n[i]; k++) {
 			struct call *c = &t.call[i][k];
 			unsigned at = t.n_order++;
-			find_ranges(c);
 			for (; at && place_in_order(t.order[at - 1]) > place_in_order(c); at--)
 				t.order[at] = t.order[at - 1];
 			t.order[at] = c;
 		}
 }
 
-/* Whether all of r was mapped when the round began. */
-static bool was_mapped(const struct fuzz_worker *w, const struct vt_range *r)
+/* How many places were taken while a call was under way, besides its own: vt_event.span. */
+static uint32_t span_of(const struct call *c)
 {
-	uint64_t at = r->lo;
-	const struct vt_extent *x = vt_model_find(&w->model, at);
-	for (; x && x->start <= at && at < r->hi; x = vt_extent_next(x))
-		at = x->end;
-	return at >= r->hi;
-}
-
-/*
- * A place that the kernel chose was free. If it was mapped before, whoever gave it up had done so,
- * just as the order says. If it was not, the release may as well have struck the new mapping.
- */
-static bool chosen_after_release(const struct fuzz_worker *w, const struct call *x,
-				 const struct call *y)
-{
-	return x->ev.kind == VT_MUNMAP && y->ev.kind == VT_MMAP &&
-	       !(y->ev.a[3] & (MAP_FIXED | 0x100000)) && place_in_order(x) < place_in_order(y) &&
-	       was_mapped(w, &y->range[0]);
-}
-
-static void add_flux(uint64_t lo, uint64_t hi)
-{
-	if (lo < hi)
-		t.flux[t.n_flux++] = (struct vt_range){ lo, hi };
-}
-
-static bool in_flux(uint64_t lo, uint64_t hi)
-{
-	for (size_t i = 0; i < t.n_flux; i++)
-		if (t.flux[i].lo < hi && lo < t.flux[i].hi)
-			return true;
-	return false;
-}
-
-/* Mark what the tickets leave open, and whatever then builds on it. */
-static void find_flux(const struct fuzz_worker *w)
-{
-	for (unsigned i = 0; i < t.n_order; i++)
-		for (unsigned k = 0; k < i; k++) {
-			struct call *x = t.order[k], *y = t.order[i];
-			if (x->thread == y->thread || x->after < y->before || y->after < x->before)
-				continue;
-			if (ranges_meet(x, y) && !chosen_after_release(w, x, y))
-				x->flux = y->flux = true;
-		}
-	for (bool again = true; again;) {
-		again = false;
-		for (unsigned i = 0; i < t.n_order; i++)
-			for (unsigned k = 0; k < t.n_order && !t.order[i]->flux; k++)
-				if (t.order[k]->flux && ranges_meet(t.order[i], t.order[k]))
-					again = t.order[i]->flux = true;
+	uint32_t n = 0;
+	for (unsigned i = 0; i < t.n_order; i++) {
+		uint64_t place = place_in_order(t.order[i]);
+		n += is_call(t.order[i]) && place > c->before && place < c->after;
 	}
-	t.n_flux = 0;
-	for (unsigned i = 0; i < t.n_order; i++)
-		for (int k = 0; t.order[i]->flux && k < 2; k++)
-			add_flux(t.order[i]->range[k].lo, t.order[i]->range[k].hi);
+	return n;
 }
 
 static void note(const struct vt_event *ev)
@@ -232,65 +160,104 @@ static void note(const struct vt_event *ev)
 		shared->trace[shared->n_trace++] = *ev;
 }
 
+static void read_again(uint64_t lo, uint64_t hi)
+{
+	hi = hi < world.config.task_size ? hi : world.config.task_size;
+	lo &= -VT_PAGE_SIZE;
+	hi = (hi + VT_PAGE_SIZE - 1) & -VT_PAGE_SIZE;
+	if (lo < hi)
+		vt_ranges_add(t.open, &t.n_open, MAX_OPEN, (struct vt_range){ lo, hi });
+}
+
+static bool is_open(uint64_t lo, uint64_t hi)
+{
+	for (uint32_t i = 0; i < t.n_open; i++)
+		if (t.open[i].lo < hi && lo < t.open[i].hi)
+			return true;
+	return vt_order_doubtful(&t.doubts, lo, hi);
+}
+
+static bool apply_call(struct fuzz_worker *w, const struct call *c)
+{
+	struct vt_event ev = c->ev;
+	struct vt_effect fx;
+	ev.span = span_of(c);
+	ev.tid = c->thread + 1u;
+	if (vt_order_apply(&t.doubts, &w->model, &ev, ++t.placed, &fx) != 0)
+		return fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
+	for (uint32_t i = 0; i < t.doubts.n_blurred; i++)
+		read_again(t.doubts.blurred[i].lo, t.doubts.blurred[i].hi);
+	if (!fx.contradiction)
+		return true;
+	bool overlapped = is_open(fx.lo, fx.hi) || is_open(fx.lo2, fx.hi2);
+	if (fx.contradiction != VT_CONTRA_OPEN && !overlapped && check_on(CHECK_CONTRADICTION))
+		return fail_at(w, CHECK_CONTRADICTION, fx.lo, "contradiction %x at %lx",
+			       fx.contradiction, fx.lo);
+	read_again(fx.lo, fx.hi);
+	read_again(fx.lo2, fx.hi2);
+	return true;
+}
+
 static void apply_round(struct fuzz_worker *w)
 {
 	shared->n_trace = 0;
+	t.n_open = 0;
 	sort_calls();
-	find_flux(w);
 	for (unsigned i = 0; i < t.n_order; i++) {
 		struct call *c = t.order[i];
-		struct vt_effect fx = { 0 };
 		bool error = vt_is_error(c->ev.ret);
 		c->ev.seq = w->at - t.n_order + i + 1;
 		note(&c->ev);
 		++*(error ? &shared->stats.failed[c->ev.kind] : &shared->stats.ok[c->ev.kind]);
 		shared->stats.ops++;
-		if (c->ev.kind >= VT_KIND_COUNT)
+		if (!is_call(c))
 			continue;
-		/* what builds on an open place is open, too */
-		if (in_flux(c->range[0].lo, c->range[0].hi) ||
-		    in_flux(c->range[1].lo, c->range[1].hi))
-			for (int k = 0; k < 2; k++)
-				add_flux(c->range[k].lo, c->range[k].hi);
+		if (!apply_call(w, c))
+			return;
 		if (c->slot && !error)
 			w->slot[c->slot - 1] = (uint64_t)c->ev.ret;
-		if (vt_model_apply(&w->model, &c->ev, &fx) != 0) {
-			fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
-			return;
-		}
-		if (fx.contradiction == VT_CONTRA_OPEN) {
-			add_flux(fx.lo, fx.hi);
-			add_flux(fx.lo2, fx.hi2);
-		} else if (fx.contradiction && !in_flux(fx.lo, fx.hi) &&
-			   check_on(CHECK_CONTRADICTION)) {
-			fail_at(w, CHECK_CONTRADICTION, fx.lo, "contradiction %x at %lx",
-				fx.contradiction, fx.lo);
-			return;
-		}
 	}
-	shared->stats.unordered += t.n_flux;
+	for (uint32_t i = 0; i < t.doubts.n_doubtful; i++)
+		read_again(t.doubts.doubtful[i].lo, t.doubts.doubtful[i].hi);
+	vt_order_settled(&t.doubts, NULL, 0);
+	shared->stats.unordered += t.n_open;
 }
 
-/* Heal what was in flux, settle, compare everything. */
+/*
+ * What MREMAP_DONTUNMAP unlocked is counted in VmLck for ever, whatever is found locked later:
+ * after calls that overlapped the counter is taken over as well.
+ */
+static void renew_count(struct fuzz_worker *w)
+{
+	struct kernel_status s;
+	if (!t.n_open || !kernel_status(&s))
+		return;
+	w->model.totals.locked_vm = s.locked;
+	w->model.totals.locked_unsure = 0;
+}
+
+/* Take over from the kernel what is open, settle, compare everything. */
 static void compare_round(struct fuzz_worker *w)
 {
-	for (size_t i = 0; i < t.n_flux; i++)
-		if (!world_reread(w, &t.flux[i], true)) {
+	for (uint32_t i = 0; i < t.n_open; i++)
+		if (!world_renew(w, &t.open[i])) {
 			fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 			return;
 		}
-	/* the boundaries at a healed range's edges are the kernel's to tell, too */
-	for (size_t i = 0; i < t.n_flux; i++) {
-		t.flux[i].lo -= t.flux[i].lo ? VT_PAGE_SIZE : 0;
-		t.flux[i].hi += VT_PAGE_SIZE;
+	renew_count(w);
+	/* the boundaries at a renewed range's edges are the kernel's to tell, too */
+	for (uint32_t i = 0; i < t.n_open; i++) {
+		t.open[i].lo -= t.open[i].lo ? VT_PAGE_SIZE : 0;
+		t.open[i].hi += VT_PAGE_SIZE;
 	}
-	if (settle(w, t.flux, t.n_flux) && compare_range(w, 0, world.config.task_size) &&
+	if (settle(w, t.open, t.n_open) && compare_range(w, 0, world.config.task_size) &&
 	    compare_tree(w))
 		compare_flags_and_totals(w);
 }
 
 void threads_run(struct fuzz_worker *w)
 {
+	vt_order_init(&t.doubts, t.recent, RECENT);
 	while (!w->failed && w->at < world.options.ops && !worker_is_late()) {
 		for (unsigned i = 0; i < t.threads; i++)
 			for (t.n[i] = 0; t.n[i] < BATCH; t.n[i]++)

@@ -390,6 +390,22 @@ static bool agrees(const struct fuzz_worker *w, const struct vt_range *r,
 	return part.lo >= part.hi || same_as_area(w, k, part.lo, part.hi);
 }
 
+/* Enter r's part of a kernel's area: born 0, as at the start, its open file not known. */
+static bool put_part(struct fuzz_worker *w, const struct vt_range *r, const struct kernel_area *k)
+{
+	struct vt_range part = part_in(r, k);
+	uint64_t offset = k->offset + (part.lo - k->start);
+	struct vt_vma v = {
+		.start = part.lo,
+		.end = part.hi,
+		.pgoff = k->dev || k->ino ? offset >> VT_PAGE_SHIFT : 0,
+		.flags = k->flags,
+		.file = world_file_of(w, k),
+		.special = k->special,
+	};
+	return part.lo >= part.hi || vt_model_put(&w->model, &v, 0, 0) == 0;
+}
+
 /*
  * Whatever agrees with the kernel already stays, as the list does not tell all that the model
  * knows: which open file, which pages were touched.
@@ -405,23 +421,20 @@ bool world_reread(struct fuzz_worker *w, const struct vt_range *r, bool all_flag
 		return true;
 	if (!all_flags)
 		n = kernel_areas(shared->areas, KERNEL_AREAS, true);
-	for (i = 0; i < n; i++) {
-		const struct kernel_area *k = &shared->areas[i];
-		struct vt_range part = part_in(r, k);
-		if (agrees(w, r, k))
-			continue;
-		struct vt_vma v = {
-			.start = part.lo,
-			.end = part.hi,
-			.pgoff = k->dev || k->ino
-				     ? (k->offset + (part.lo - k->start)) >> VT_PAGE_SHIFT
-				     : 0,
-			.flags = k->flags,
-			.file = world_file_of(w, k),
-			.special = k->special,
-		};
-		/* born 0, as at the start: its open file and its touched pages are not known */
-		if (vt_model_put(&w->model, &v, 0, 0) != 0)
+	for (i = 0; i < n; i++)
+		if (!agrees(w, r, &shared->areas[i]) && !put_part(w, r, &shared->areas[i]))
+			return false;
+	return true;
+}
+
+bool world_renew(struct fuzz_worker *w, const struct vt_range *r)
+{
+	size_t n = kernel_areas(shared->areas, KERNEL_AREAS, true);
+	if (!forget_holes(w, r, n))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		agrees(w, r, &shared->areas[i]); /* learns what a new object is called */
+		if (!put_part(w, r, &shared->areas[i]))
 			return false;
 	}
 	return true;

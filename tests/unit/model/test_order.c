@@ -372,6 +372,41 @@ static void releases_too_many_to_remember_leave_later_ones_in_doubt(void **state
 	assert_true(vt_order_doubtful(&t.o, addr(1), addr(2)));
 }
 
+/* What a move of length 0 shows a second time is what lay there when the kernel looked. */
+static void what_a_duplicate_shows_may_have_been_replaced_before(void **state)
+{
+	struct vt_event shared = forced(0, 2, RW);
+	(void)state;
+	shared.a[3] = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+	enter(1, 0, shared);
+	enter(1, 1,
+	      CALL(VT_MREMAP, addr(8), addr(0), 0, LEN(2), MREMAP_MAYMOVE | MREMAP_FIXED, addr(8)));
+	enter(2, 1, forced(0, 2, R));
+	doubt_is("??......??");
+}
+
+/* Two calls met at a page inside of what has become one extent. */
+static void a_boundary_in_doubt_cuts_an_extent_in_two(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	assert_int_equal(vt_model_doubt(&t.m, addr(2), addr(2)), 0);
+	assert_int_equal(t.m.totals.extents, 2);
+	assert_int_equal(vt_model_find(&t.m, addr(0))->end, addr(2));
+	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
+}
+
+static void what_was_in_doubt_is_not_counted_when_it_is_gone(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 4, RW));
+	assert_int_equal(vt_model_doubt(&t.m, addr(1), addr(3)), 0);
+	assert_int_equal(t.m.totals.committed_unsure, 2);
+	enter(1, 0, unmapped(0, 4));
+	assert_int_equal(t.m.totals.committed_unsure, 0);
+	assert_int_equal(t.m.totals.committed, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -402,6 +437,9 @@ int main(void)
 		TEST(a_lock_that_overlapped_more_than_is_remembered_is_in_doubt),
 		TEST(all_that_a_move_may_have_found_is_in_doubt),
 		TEST(releases_too_many_to_remember_leave_later_ones_in_doubt),
+		TEST(what_a_duplicate_shows_may_have_been_replaced_before),
+		TEST(a_boundary_in_doubt_cuts_an_extent_in_two),
+		TEST(what_was_in_doubt_is_not_counted_when_it_is_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
