@@ -541,6 +541,7 @@ int vt_apply_mremap(struct vt_apply *a)
 		return move_several(a, lo, lo + old_len, ev->a[4], stays);
 	}
 	if (vt_hole_in(m, lo, lo + vt_max(old_len, VT_PAGE_SIZE)) == lo) {
+		set_ranges(a, lo, lo + vt_max(old_len, VT_PAGE_SIZE), to, to + new_len);
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
 	}

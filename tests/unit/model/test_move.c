@@ -223,6 +223,11 @@ static void what_the_model_does_not_hold_is_told(void **state)
 			       .ret = (int64_t)addr(4) };
 	vt_model_apply(&s->m, &ev, &s->fx);
 	assert_int_equal(s->fx.contradiction, VT_CONTRA_MISSING);
+	assert_int_equal(s->fx.hi2, addr(6));
+	ev.a[1] = 0;
+	vt_model_apply(&s->m, &ev, &s->fx);
+	assert_int_equal(s->fx.contradiction, VT_CONTRA_MISSING);
+	assert_int_equal(s->fx.hi, addr(1));
 }
 
 /*
