@@ -73,8 +73,7 @@ static void note_coming(struct vt_placements *p, const struct vt_event *e)
 		o.lo = e->a[0];
 		o.hi = o.lo + e->a[1];
 		o.unseen = true;
-		o.flags = (e->a[2] & 1 ? VT_VM(READ) : 0) | (e->a[2] & 2 ? VT_VM(WRITE) : 0) |
-			  (e->a[2] & 4 ? VT_VM(EXEC) : 0) | (e->a[3] & 1 ? VT_VM(SHARED) : 0);
+		o.flags = vt_prot_flags(e->a[2]) | (e->a[3] & MAP_SHARED ? VT_VM(SHARED) : 0);
 		o.file = e->file;
 		o.pgoff = e->a[4] >> VT_PAGE_SHIFT;
 		add(&p->unseen, o);

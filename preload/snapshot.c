@@ -122,9 +122,7 @@ static void differ(const struct area *a, uint64_t lo, uint64_t hi, uint32_t file
 		v.special = a->special;
 		v.name = (uint16_t)vt_name_of_area(a->path);
 		v.undetermined = lo != a->start || hi != a->end;
-		v.flags = (a->prot & PROT_READ ? VT_VM(READ) : 0) |
-			  (a->prot & PROT_WRITE ? VT_VM(WRITE) : 0) |
-			  (a->prot & PROT_EXEC ? VT_VM(EXEC) : 0) | (a->shared ? VT_VM(SHARED) : 0);
+		v.flags = vt_prot_flags(a->prot) | (a->shared ? VT_VM(SHARED) : 0);
 		vt_model_put(&vt.model, &v, 0, 0);
 		return;
 	}

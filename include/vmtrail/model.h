@@ -15,6 +15,7 @@
 #ifndef VMTRAIL_MODEL_H
 #define VMTRAIL_MODEL_H
 
+#include <sys/mman.h>
 #include <vmtrail/event.h>
 
 #define VT_PAGE_SHIFT 12
@@ -62,6 +63,15 @@ enum vt_vm_flag_bit {
 	    VT_VM_FLAG_COUNT
 };
 #define VT_VM(n) (1ULL << VT_VM_##n##_BIT)
+
+/* PROT_* as VT_VM(), bit for bit. */
+static inline uint32_t vt_prot_flags(uint64_t prot)
+{
+	_Static_assert(VT_VM(READ) == PROT_READ && VT_VM(WRITE) == PROT_WRITE &&
+			   VT_VM(EXEC) == PROT_EXEC,
+		       "the numbering begins with them");
+	return (uint32_t)(prot & (VT_VM(READ) | VT_VM(WRITE) | VT_VM(EXEC)));
+}
 
 /* How the boundary between an extent and the one before it (touching it) looks to the kernel. */
 enum vt_boundary {

@@ -27,7 +27,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <vmtrail/abi.h>
 #include <vmtrail/model.h>
 
@@ -151,15 +150,6 @@ VT_HIDDEN void vt_files_free(struct vt_model *m);
 VT_HIDDEN void vt_file_set_huge(struct vt_model *m, uint32_t file, unsigned shift);
 VT_HIDDEN int vt_segment_attached(struct vt_model *m, uint32_t file, uint64_t pages);
 VT_HIDDEN uint32_t vt_segment_pages(const struct vt_model *m, uint32_t file);
-
-/* PROT_* as VT_VM(), bit for bit. */
-static inline uint32_t vt_prot_flags(uint64_t prot)
-{
-	_Static_assert(VT_VM(READ) == PROT_READ && VT_VM(WRITE) == PROT_WRITE &&
-			   VT_VM(EXEC) == PROT_EXEC,
-		       "the numbering begins with them");
-	return (uint32_t)(prot & VT_VM_ACCESS);
-}
 
 /* tree.c */
 #define VT_TREE_TAGS 7UL /* of vt_extent.parent_color: what is not the parent's address */

@@ -69,12 +69,17 @@ static bool place_of_mmap(const struct vt_event *e, struct vt_placed *c)
 	return true;
 }
 
+/* What a mremap moves; with old length 0 it shows again what is there. */
+static struct vt_range source_of(const struct vt_event *e)
+{
+	return pages(e->a[0], e->a[1] ? e->a[1] : e->a[2]);
+}
+
 static bool places_of_mremap(const struct vt_event *e, struct vt_placed *c)
 {
 	bool known = !(e->flags & VT_EV_UNDONE) && !c->failed;
 
-	/* with old length 0 it shows again what is there */
-	c->from = pages(e->a[0], e->a[1] ? e->a[1] : e->a[2]);
+	c->from = source_of(e);
 	if (known)
 		c->at = pages((uint64_t)e->ret, e->a[2]);
 	else if (e->a[3] & MREMAP_FIXED)
@@ -483,8 +488,7 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 			doubt_all(o, &c);
 		}
 		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret))
-			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]),
-				      pages(ev->a[0], ev->a[1] ? ev->a[1] : ev->a[2]));
+			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]), source_of(ev));
 	}
 	for (uint32_t i = 0; i < o->n_blurred; i++)
 		if (vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi))

@@ -248,6 +248,16 @@ static void locks_left_behind_by_a_refused_move_stay_open(void **state)
 	assert_int_equal(s->m.totals.locked_unsure, 1);
 }
 
+/* A huge page at huge; where the machine gives none the test is skipped. */
+static void map_huge_page(struct stage *s, uint64_t huge)
+{
+	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+}
+
 /* The target's end would cut a huge page: it was split at its beginning by then. */
 static void a_refused_growing_move_onto_huge_pages_splits_the_target(void **state)
 {
@@ -255,12 +265,8 @@ static void a_refused_growing_move_onto_huge_pages_splits_the_target(void **stat
 	const uint64_t huge = STAGE_BASE + (4UL << 20);
 	map(s, 0, 2, R);
 	map(s, 8, 8, R);
-	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
-			(uint64_t)-1, 0, FILE_HUGE);
-	if (vt_is_error(ret))
-		skip();
-	ret = call(s, VT_MREMAP, addr(0), VT_PAGE_SIZE, 4UL << 20, TO, addr(12), 0, 0);
+	map_huge_page(s, huge);
+	long ret = call(s, VT_MREMAP, addr(0), VT_PAGE_SIZE, 4UL << 20, TO, addr(12), 0, 0);
 	assert_int_equal(ret, -EINVAL);
 	shows(s, "rr......rrrr|rrrr");
 	call(s, VT_MUNMAP, huge, 2UL << 20, 0, 0, 0, 0, 0);
@@ -273,14 +279,10 @@ static void a_refused_move_onto_huge_pages_leaves_what_was_locked(void **state)
 	struct stage *s = *state;
 	const uint64_t huge = STAGE_BASE + (4UL << 20);
 	map(s, 0, 6, RW);
-	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
-			(uint64_t)-1, 0, FILE_HUGE);
-	if (vt_is_error(ret))
-		skip();
+	map_huge_page(s, huge);
 	call(s, VT_MLOCK2, addr(1), 4 * VT_PAGE_SIZE, 1, 0, 0, 0, 0);
-	ret = call(s, VT_MREMAP, addr(3), VT_PAGE_SIZE, VT_PAGE_SIZE, TO | MREMAP_DONTUNMAP, huge,
-		   0, 0);
+	long ret = call(s, VT_MREMAP, addr(3), VT_PAGE_SIZE, VT_PAGE_SIZE, TO | MREMAP_DONTUNMAP,
+			huge, 0, 0);
 	assert_int_equal(ret, -EINVAL);
 	assert_int_equal(s->fx.contradiction, 0);
 	shows(s, "w|wwww|w");
