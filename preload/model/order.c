@@ -29,10 +29,11 @@
 	 MADV_BIT(MADV_DONTDUMP) | MADV_BIT(MADV_DODUMP) | MADV_BIT(18) /* WIPEONFORK */ |         \
 	 MADV_BIT(19) /* KEEPONFORK */ | MADV_BIT(22) | MADV_BIT(23) /* POPULATE */)
 
+/* The pages that [lo, lo + len) touches; of an address within a page also where len is 0. */
 static struct vt_range pages(uint64_t lo, uint64_t len)
 {
-	uint64_t end = lo + len < lo ? EVERYWHERE : vt_page_up(vt_min(lo + len, EVERYWHERE));
-	return (struct vt_range){ vt_page_down(lo), len ? end : vt_page_down(lo) };
+	uint64_t end = lo + len < lo ? EVERYWHERE : vt_page_up(lo + len);
+	return (struct vt_range){ vt_page_down(lo), end };
 }
 
 static bool empty(struct vt_range r)

@@ -249,6 +249,18 @@ static void a_lock_at_the_same_time_leaves_boundaries_open(void **state)
 	boundary_is(3, VT_BOUNDARY_UNDETERMINED);
 }
 
+/* do_mlock takes the page of an address within it, though nothing was asked for. */
+static void a_lock_of_no_bytes_within_a_page_is_one_of_the_page(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(8, 8, RW));
+	enter(1, 0, CALL(VT_MLOCK, 0, addr(10) + 1, 0));
+	boundary_is(10, VT_BOUNDARY_SPLIT);
+	enter(2, 1, forced(8, 8, RW));
+	boundary_is(10, VT_BOUNDARY_UNDETERMINED);
+	boundary_is(11, VT_BOUNDARY_UNDETERMINED);
+}
+
 /* The edges of both count, also of one that lies in the other. */
 static void an_overlapping_call_leaves_the_edges_of_both_open(void **state)
 {
@@ -427,6 +439,7 @@ int main(void)
 		TEST(a_move_is_remembered_for_calls_not_entered_yet),
 		TEST(a_call_that_failed_in_doubt_is_in_doubt_as_a_whole),
 		TEST(a_lock_at_the_same_time_leaves_boundaries_open),
+		TEST(a_lock_of_no_bytes_within_a_page_is_one_of_the_page),
 		TEST(an_overlapping_call_leaves_the_edges_of_both_open),
 		TEST(neighbours_made_at_once_leave_the_boundary_between_them_open),
 		TEST(an_undone_call_is_in_doubt_until_its_thread_is_back),
