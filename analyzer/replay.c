@@ -342,28 +342,40 @@ static struct vt_extent *hint_for(struct vt_replay *r, const struct vt_event *e)
 	return r->hints[i];
 }
 
+/* Changes that no call made. */
+static void pend_unseen(struct vt_replay *r, const struct vt_event *e)
+{
+	r->verdict.unseen += e->aux == VT_UNSEEN_CHANGE;
+	r->verdict.stack_growth += e->aux == VT_UNSEEN_STACK_GROWTH;
+	/* it may be a part of a larger area, which the event does not tell */
+	if (e->a[0] + e->a[1] > e->a[0])
+		pend(r, e->a[0], e->a[0] + e->a[1] + 1);
+}
+
+/*
+ * What became of a call that never came back is not known, nor at which place in the order a late
+ * one took effect: the recorder's model leaves both out, and looks at the kernel.
+ */
+static void pend_doubt(struct vt_replay *r, const struct vt_event *e)
+{
+	size_t i = r->doubt->n;
+
+	vt_flux_add(r->doubt, &r->model, e);
+	for (; i < r->doubt->n; i++)
+		pend(r, r->doubt->v[i].lo, r->doubt->v[i].hi + 1);
+}
+
 static int apply(struct vt_replay *r, const struct vt_event *e)
 {
+	bool placed = e->kind < VT_EXECVE || e->kind == VT_IOCTL;
+
 	r->model.hint = r->model.totals.extents > LARGE ? hint_for(r, e) : NULL;
-	if (is_unseen(e)) {
-		r->verdict.unseen += e->aux == VT_UNSEEN_CHANGE;
-		r->verdict.stack_growth += e->aux == VT_UNSEEN_STACK_GROWTH;
-		/* it may be a part of a larger area, which the event does not tell */
-		if (e->a[0] + e->a[1] > e->a[0])
-			pend(r, e->a[0], e->a[0] + e->a[1] + 1);
-	}
-	/*
-	 * What became of a call that never came back is not known, nor at which place in the order
-	 * a late one took effect: the recorder's model leaves both out, and looks at the kernel.
-	 */
-	if (e->flags & (VT_EV_UNDONE | VT_EV_LATE)) {
-		size_t i = r->doubt->n;
-		vt_flux_add(r->doubt, &r->model, e);
-		for (; i < r->doubt->n; i++)
-			pend(r, r->doubt->v[i].lo, r->doubt->v[i].hi + 1);
-	}
-	uint64_t place = e->kind < VT_EXECVE || e->kind == VT_IOCTL ? ++r->placed : 0;
-	int rc = vt_order_apply(r->order, &r->model, e, place, &r->effect);
+	if (!placed && is_unseen(e))
+		pend_unseen(r, e);
+	if (e->flags & (VT_EV_UNDONE | VT_EV_LATE))
+		pend_doubt(r, e);
+	r->placed += placed;
+	int rc = vt_order_apply(r->order, &r->model, e, placed ? r->placed : 0, &r->effect);
 	/* flags in doubt may be VM_LOCKED */
 	r->locks_known &= !r->order->n_blurred;
 	return rc;

@@ -15,6 +15,9 @@
 
 #include "internal.h"
 
+/* What few events need stands apart from what all do. */
+#define SELDOM static __attribute__((noinline))
+
 #define NOREPLACE        0x100000 /* MAP_FIXED_NOREPLACE */
 #define SET_VMA          0x53564d41
 #define EVERYWHERE       (UINT64_MAX & ~(VT_PAGE_SIZE - 1))
@@ -186,7 +189,7 @@ void vt_ranges_add(struct vt_range *list, uint32_t *n, uint32_t max, struct vt_r
 	last->hi = vt_max(last->hi, r.hi);
 }
 
-static void doubt(struct vt_order *o, struct vt_range r)
+SELDOM void doubt(struct vt_order *o, struct vt_range r)
 {
 	if (empty(r))
 		return;
@@ -207,7 +210,7 @@ static void blur(struct vt_order *o, struct vt_range r)
 		vt_ranges_add(o->blurred, &o->n_blurred, VT_ORDER_BLURRED, r);
 }
 
-static void blur_all(struct vt_order *o, const struct vt_placed *c)
+SELDOM void blur_all(struct vt_order *o, const struct vt_placed *c)
 {
 	if (!empty(c->at))
 		blur(o, c->at);
@@ -224,7 +227,7 @@ static void doubt_range(struct vt_order *o, const struct vt_placed *c)
 }
 
 /* All that a call touches is in doubt. */
-static void doubt_all(struct vt_order *o, const struct vt_placed *c)
+SELDOM void doubt_all(struct vt_order *o, const struct vt_placed *c)
 {
 	if (c->bytes)
 		doubt_range(o, c);
@@ -233,7 +236,7 @@ static void doubt_all(struct vt_order *o, const struct vt_placed *c)
 }
 
 /* c's pages and r's, which meet, of two calls that may have been in the kernel at once. */
-static void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
+SELDOM void compare_met(struct vt_order *o, const struct vt_placed *c, struct vt_range x,
 			const struct vt_placed *r, struct vt_range y)
 {
 	struct vt_range both = { vt_max(x.lo, y.lo), vt_min(x.hi, y.hi) };
@@ -280,7 +283,7 @@ static inline bool may_meet(const struct vt_placed *c, const struct vt_placed *r
  * chose was free then: if r alone can have made it so, r came first, as it stands. If it may have
  * been free already, r may as well have struck what c mapped there.
  */
-static void compare(struct vt_order *o, const struct vt_placed *c, const struct vt_placed *r)
+SELDOM void compare(struct vt_order *o, const struct vt_placed *c, const struct vt_placed *r)
 {
 	bool after = c->chosen && r->releases && r->covered;
 	bool r_moves = !empty(r->from);
@@ -294,7 +297,7 @@ static void compare(struct vt_order *o, const struct vt_placed *c, const struct 
 }
 
 /* With releases that took their place before c, and may have ended after it began. */
-static void compare_with_open(struct vt_order *o, const struct vt_placed *c)
+SELDOM void compare_with_open(struct vt_order *o, const struct vt_placed *c)
 {
 	uint64_t began = c->index - (c->releases ? 0 : c->span);
 
@@ -322,9 +325,9 @@ static struct vt_placed *recent_slot(struct vt_order *o, uint64_t i)
  */
 static void compare_with_recent(struct vt_order *o, const struct vt_placed *c)
 {
-	uint64_t began = c->index - c->span;
+	uint64_t began = c->index - c->span, n = vt_min(o->n, (uint64_t)c->span + 1);
 
-	for (uint64_t i = 0; i < o->n; i++) {
+	for (uint64_t i = 0; i < n; i++) {
 		if (i == o->cap - 1) {
 			doubt_range(o, c);
 			return;
@@ -360,7 +363,7 @@ static void remember_release(struct vt_order *o, const struct vt_placed *c)
 }
 
 /* What builds on bytes in doubt is in doubt itself, where its result does not say all. */
-static void inherit_doubt(struct vt_order *o, const struct vt_event *e, const struct vt_placed *c)
+SELDOM void inherit_doubt(struct vt_order *o, const struct vt_event *e, const struct vt_placed *c)
 {
 	bool at = vt_order_doubtful(o, c->at.lo, c->at.hi);
 	bool from = !empty(c->from) && vt_order_doubtful(o, c->from.lo, c->from.hi);
@@ -380,7 +383,7 @@ static void push_move(struct vt_order *o, struct vt_range at, struct vt_range fr
 }
 
 /* A move, and the moves that brought there what it takes away. */
-static void remember_move(struct vt_order *o, struct vt_range at, struct vt_range from)
+SELDOM void remember_move(struct vt_order *o, struct vt_range at, struct vt_range from)
 {
 	uint64_t n = o->n_moves;
 
@@ -403,7 +406,7 @@ bool vt_order_moved(const struct vt_order *o, uint64_t lo, uint64_t hi,
 }
 
 /* A call given up while it was under way may act at any time until its thread is back. */
-static void remember_stuck(struct vt_order *o, const struct vt_placed *c)
+SELDOM void remember_stuck(struct vt_order *o, const struct vt_placed *c)
 {
 	doubt_all(o, c);
 	if (o->n_stuck == VT_ORDER_STUCK)
@@ -411,7 +414,7 @@ static void remember_stuck(struct vt_order *o, const struct vt_placed *c)
 	o->stuck[o->n_stuck++] = *c;
 }
 
-static void forget_stuck(struct vt_order *o, uint32_t tid)
+SELDOM void forget_stuck(struct vt_order *o, uint32_t tid)
 {
 	for (uint32_t i = 0; i < o->n_stuck;)
 		if (o->stuck[i].tid == tid) {
@@ -431,8 +434,10 @@ static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e
 	struct vt_placed *c = recent_slot(o, o->n);
 	bool releases = vt_kind_releases(e->kind);
 	/* of a release the span lies ahead; of any other call it cannot begin before the first */
+	uint64_t longest = (index - 1) | -(uint64_t)releases;
+	uint32_t span = (uint32_t)vt_min(e->span, longest);
 	*c = (struct vt_placed){ .index = index,
-				 .span = releases ? e->span : (uint32_t)vt_min(e->span, index - 1),
+				 .span = span,
 				 .tid = e->tid,
 				 .releases = releases,
 				 .failed = vt_is_error(e->ret) };
@@ -447,15 +452,15 @@ static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e
 	}
 	if (e->flags & VT_EV_LATE)
 		doubt_all(o, c);
-	if (c->releases)
+	if (releases)
 		c->covered = certainly_mapped(o, m, empty(c->from) ? c->at : c->from);
 	if (o->n_open)
 		compare_with_open(o, c);
-	if (!c->releases)
+	if (!releases)
 		compare_with_recent(o, c);
 	if (o->n_doubtful)
 		inherit_doubt(o, e, c);
-	if (c->releases && c->span)
+	if (releases && span)
 		remember_release(o, c);
 	o->n++;
 }
@@ -463,6 +468,27 @@ static void see(struct vt_order *o, struct vt_model *m, const struct vt_event *e
 void vt_order_init(struct vt_order *o, struct vt_placed *recent, uint64_t cap)
 {
 	*o = (struct vt_order){ .recent = recent, .cap = cap };
+}
+
+/* The model had it otherwise than the kernel. */
+SELDOM void contradicted(struct vt_order *o, const struct vt_event *e, const struct vt_effect *fx)
+{
+	struct vt_placed c = { .bytes = vt_is_error(e->ret),
+			       .at = { fx->lo, fx->hi },
+			       .from = { fx->lo2, fx->hi2 } };
+
+	o->wanted = true;
+	/* how far a call went that failed is the kernel's to tell */
+	doubt_all(o, &c);
+}
+
+SELDOM int leave_open(const struct vt_order *o, struct vt_model *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < o->n_blurred; i++)
+		rc = vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi);
+	return rc;
 }
 
 int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event *ev,
@@ -480,21 +506,12 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 	} else {
 		if (vt_model_apply(m, ev, fx))
 			return -ENOMEM;
-		if (fx->contradiction) {
-			o->wanted = true;
-			struct vt_placed c = { .bytes = vt_is_error(ev->ret),
-					       .at = { fx->lo, fx->hi },
-					       .from = { fx->lo2, fx->hi2 } };
-			/* how far a call went that failed is the kernel's to tell */
-			doubt_all(o, &c);
-		}
+		if (fx->contradiction)
+			contradicted(o, ev, fx);
 		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret))
 			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]), source_of(ev));
 	}
-	for (uint32_t i = 0; i < o->n_blurred; i++)
-		if (vt_model_doubt(m, o->blurred[i].lo, o->blurred[i].hi))
-			return -ENOMEM;
-	return 0;
+	return o->n_blurred ? leave_open(o, m) : 0;
 }
 
 bool vt_order_doubtful(const struct vt_order *o, uint64_t lo, uint64_t hi)
