@@ -7,50 +7,48 @@
  */
 #include "internal.h"
 
-static inline void add(uint64_t *counter, uint64_t pages, bool sub)
-{
-	*counter += sub ? -pages : pages;
-}
-
-/* vm_stat_account: is_exec_mapping, is_stack_mapping, is_data_mapping; and locked_vm, commit. */
-static void account(struct vt_totals *t, const struct vt_extent *x, uint64_t pages, bool sub)
+/*
+ * vm_stat_account: is_exec_mapping, is_stack_mapping, is_data_mapping; and locked_vm, commit. So
+ * many pages more, or less.
+ */
+static void account(struct vt_totals *t, const struct vt_extent *x, uint64_t pages)
 {
 	uint32_t f = x->flags;
 
 	if (x->special == VT_SPECIAL_VSYSCALL)
 		return;
-	add(&t->total_vm, pages, sub);
+	t->total_vm += pages;
 	if ((f & (VT_VM(EXEC) | VT_VM(WRITE) | VT_VM(GROWSDOWN))) == VT_VM(EXEC))
-		add(&t->exec_vm, pages, sub);
+		t->exec_vm += pages;
 	else if (f & VT_VM(GROWSDOWN))
-		add(&t->stack_vm, pages, sub);
+		t->stack_vm += pages;
 	else if ((f & (VT_VM(WRITE) | VT_VM(SHARED))) == VT_VM(WRITE))
-		add(&t->data_vm, pages, sub);
+		t->data_vm += pages;
 	if (f & VT_VM(LOCKED))
-		add(&t->locked_vm, pages, sub);
+		t->locked_vm += pages;
 	if (f & VT_VM(ACCOUNT)) {
-		add(&t->committed, pages, sub);
+		t->committed += pages;
 		if (x->identity & (VT_ID_ACCOUNT | VT_ID_HIDDEN_FLAGS))
-			add(&t->committed_unsure, pages, sub);
+			t->committed_unsure += pages;
 	}
 	if (f & VT_VM(HUGETLB))
-		add(&t->hugetlb, pages, sub);
+		t->hugetlb += pages;
 }
 
 /* Count so many pages with x's flags. */
 void vt_charge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 {
-	account(&m->totals, x, pages, false);
+	account(&m->totals, x, pages);
 }
 
 void vt_uncharge(struct vt_model *m, const struct vt_extent *x, uint64_t pages)
 {
-	account(&m->totals, x, pages, true);
+	account(&m->totals, x, -pages);
 }
 
 void vt_totals_add(struct vt_totals *t, const struct vt_extent *x)
 {
-	account(t, x, vt_extent_pages(x), false);
+	account(t, x, vt_extent_pages(x));
 }
 
 /*

@@ -222,19 +222,15 @@ void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first, struct vt_ex
 }
 
 /*
- * Map what like describes in a place that is free. with_next: see above. Returns the extent, or
- * NULL when memory ran out.
+ * Map what x describes in a place that is free. It is an extent that nothing links yet, and has no
+ * end before: a search could meet it. with_next: see above.
  */
-struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,
-				    bool with_next)
+void vt_insert_mapping(struct vt_apply *a, struct vt_extent *x, uint64_t end, bool with_next)
 {
 	struct vt_model *m = a->m;
-	struct vt_extent *next = vt_find(m, like->start);
-	struct vt_extent *x = vt_extent_new(m);
-	if (!x)
-		return NULL;
-	*x = *like;
-	x->anon = 0;
+	struct vt_extent *next = vt_find(m, x->start);
+
+	x->end = end;
 	x->boundary = VT_BOUNDARY_SPLIT;
 	vt_extent_link(m, next, x);
 	if (!vt_tree_gap(x) || vt_adjacent_next(x))
@@ -243,7 +239,6 @@ struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *
 		x->anon = vt_anon_new_label(m);
 	if (m->observe)
 		m->observe(m->observe_ctx, a->ev, x, x->start, x->end, VT_PIECE_BORN);
-	return x;
 }
 
 /* A piece of one area under change: [first, after) in the list. */

@@ -21,7 +21,7 @@ struct slab {
 _Static_assert(sizeof(struct vt_extent) <= 96, "the contract of model.h");
 _Static_assert(sizeof(struct slab) <= sizeof(struct vt_extent), "a slab's head takes one extent");
 
-static void add_slab(struct vt_model *m)
+static __attribute__((noinline)) void add_slab(struct vt_model *m)
 {
 	struct slab *last = m->slabs;
 	size_t bytes = last ? vt_min(last->bytes * 2, SLAB_MAX) : VT_PAGE_SIZE;

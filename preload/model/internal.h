@@ -171,11 +171,22 @@ VT_HIDDEN struct vt_extent *vt_area_tail(struct vt_extent *x);
 /* search.c */
 #define VT_STRETCH (1UL << 16)
 
+/* c ? a : b without a branch, where c depends on chance: a processor would guess wrong. */
+static inline struct vt_extent *vt_choose(bool c, struct vt_extent *a, struct vt_extent *b)
+{
+	uintptr_t mask = -(uintptr_t)c;
+	return (struct vt_extent *)(((uintptr_t)a & mask) | ((uintptr_t)b & ~mask));
+}
+
 /* Where the last search near addr ended: stretches side by side have places of their own. */
+static inline struct vt_extent **vt_recent_in(struct vt_model *m, uint64_t stretch)
+{
+	return &m->recent[(stretch ^ stretch / VT_MODEL_RECENT) % VT_MODEL_RECENT];
+}
+
 static inline struct vt_extent **vt_recent_near(struct vt_model *m, uint64_t addr)
 {
-	uint64_t stretch = addr / VT_STRETCH;
-	return &m->recent[(stretch ^ stretch / VT_MODEL_RECENT) % VT_MODEL_RECENT];
+	return vt_recent_in(m, addr / VT_STRETCH);
 }
 
 /*
@@ -272,8 +283,8 @@ VT_HIDDEN uint64_t vt_mapped_in(const struct vt_model *m, uint64_t lo, uint64_t 
 VT_HIDDEN int vt_make_room(struct vt_apply *a, uint64_t lo, uint64_t hi, bool forced);
 VT_HIDDEN void vt_merge_new_area(struct vt_apply *a, struct vt_extent *first,
 				 struct vt_extent *last, bool with_next, bool moved);
-VT_HIDDEN struct vt_extent *vt_insert_mapping(struct vt_apply *a, const struct vt_extent *like,
-					      bool with_next);
+VT_HIDDEN void vt_insert_mapping(struct vt_apply *a, struct vt_extent *x, uint64_t end,
+				 bool with_next);
 
 /* What a call makes of an area: the new flags and the rest. */
 struct vt_change {

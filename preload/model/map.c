@@ -70,15 +70,19 @@ static uint32_t file_identity(struct vt_apply *a, uint32_t file)
 	return vt_identity_new(a->m);
 }
 
-static struct vt_extent blank(const struct vt_apply *a, uint64_t start, uint64_t end)
+/* A new extent, to be filled in and given to vt_insert_mapping; NULL: no memory. */
+static struct vt_extent *blank(const struct vt_apply *a, uint64_t start)
 {
 	static const struct vt_extent nothing; /* copied faster than cleared */
-	struct vt_extent x = nothing;
-	x.start = start;
-	x.end = end;
-	x.birth = a->ev->seq;
-	x.stack = a->ev->stack;
-	x.own = (a->ev->flags & VT_EV_OWN) != 0;
+	struct vt_extent *x = vt_extent_new(a->m);
+
+	if (!x)
+		return NULL;
+	*x = nothing;
+	x->start = start;
+	x->birth = a->ev->seq;
+	x->stack = a->ev->stack;
+	x->own = (a->ev->flags & VT_EV_OWN) != 0;
 	return x;
 }
 
@@ -223,28 +227,27 @@ int vt_apply_mmap(struct vt_apply *a)
 
 	if (vt_is_error(ev->ret))
 		return refused_mmap(a);
-	struct vt_extent like = blank(a, start, start + vt_mmap_len(m, ev));
-	a->fx->lo = like.start;
-	a->fx->hi = like.end;
+	uint64_t end = start + vt_mmap_len(m, ev);
+	a->fx->lo = start;
+	a->fx->hi = end;
 	bool forced = flags & MAP_FIXED && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-	if (vt_make_room(a, like.start, like.end, forced))
+	struct vt_extent *x = vt_make_room(a, start, end, forced) ? NULL : blank(a, start);
+	if (!x)
 		return -ENOMEM;
 
 	if (flags & MAP_HUGETLB && flags & MAP_ANONYMOUS)
 		vt_file_set_huge(m, file, huge_shift(flags));
-	like.flags = vt_mmap_flags(m, ev->a[2], flags, file);
-	if (like.flags & VT_VM(SHARED) && ev->flags & VT_EV_FD_RDONLY)
-		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
-	like.file = file;
-	like.identity = file_identity(a, file);
+	x->flags = vt_mmap_flags(m, ev->a[2], flags, file);
+	if (x->flags & VT_VM(SHARED) && ev->flags & VT_EV_FD_RDONLY)
+		x->flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
+	x->file = file;
+	x->identity = file_identity(a, file);
 	bool anonymous = flags & MAP_ANONYMOUS;
 	if (!anonymous)
-		like.pgoff = ev->a[5] >> VT_PAGE_SHIFT;
-	else if (!(like.flags & VT_VM(SHARED)) && !file)
-		like.pgoff = start >> VT_PAGE_SHIFT;
-	struct vt_extent *x = vt_insert_mapping(a, &like, true);
-	if (!x)
-		return -ENOMEM;
+		x->pgoff = ev->a[5] >> VT_PAGE_SHIFT;
+	else if (!(x->flags & VT_VM(SHARED)) && !file)
+		x->pgoff = start >> VT_PAGE_SHIFT;
+	vt_insert_mapping(a, x, end, true);
 	bool locked = (x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED);
 	if (locked || (flags & MAP_POPULATE && !(flags & MAP_NONBLOCK)))
 		vt_anon_touched(m, x->start, x->end);
@@ -270,18 +273,15 @@ int vt_apply_munmap(struct vt_apply *a)
 static int grow_brk(struct vt_apply *a, uint64_t lo, uint64_t hi)
 {
 	struct vt_model *m = a->m;
-	if (vt_make_room(a, lo, hi, false))
-		return -ENOMEM;
-	struct vt_extent like = blank(a, lo, hi);
-	like.pgoff = lo >> VT_PAGE_SHIFT;
-	like.special = VT_SPECIAL_HEAP;
-	like.flags = VT_VM(READ) | VT_VM(WRITE) | VT_VM_MAY | VT_VM(ACCOUNT) | m->def_flags;
-	if (m->personality & READ_IMPLIES_EXEC)
-		like.flags |= VT_VM(EXEC);
-	bool with_next = !vt_kernel_has(m, VT_KERNEL_WAY_BRK_JOINS_PREVIOUS);
-	struct vt_extent *x = vt_insert_mapping(a, &like, with_next);
+	struct vt_extent *x = vt_make_room(a, lo, hi, false) ? NULL : blank(a, lo);
 	if (!x)
 		return -ENOMEM;
+	x->pgoff = lo >> VT_PAGE_SHIFT;
+	x->special = VT_SPECIAL_HEAP;
+	x->flags = VT_VM(READ) | VT_VM(WRITE) | VT_VM_MAY | VT_VM(ACCOUNT) | m->def_flags;
+	if (m->personality & READ_IMPLIES_EXEC)
+		x->flags |= VT_VM(EXEC);
+	vt_insert_mapping(a, x, hi, !vt_kernel_has(m, VT_KERNEL_WAY_BRK_JOINS_PREVIOUS));
 	if ((x->flags & VT_VM_LOCKED_MASK) == VT_VM(LOCKED))
 		vt_anon_touched(m, lo, hi);
 	return 0;
@@ -344,23 +344,25 @@ int vt_apply_shmat(struct vt_apply *a)
 	/* an address that is rounded down to 0 is forced without a look at what is there (do_shmat)
 	 */
 	bool forced = ev->a[2] & SHM_REMAP || (ev->a[1] && !start);
-	if (vt_make_room(a, start, start + len, forced))
+	if (vt_make_room(a, start, start + len, forced) ||
+	    vt_segment_attached(a->m, ev->file, len >> VT_PAGE_SHIFT))
 		return -ENOMEM;
-	struct vt_extent like = blank(a, start, start + len);
+	struct vt_extent *x = blank(a, start);
+	if (!x)
+		return -ENOMEM;
 	uint64_t prot = PROT_READ;
 	if (!(ev->a[2] & SHM_RDONLY))
 		prot |= PROT_WRITE;
 	if (ev->a[2] & SHM_EXEC)
 		prot |= PROT_EXEC;
-	like.flags = vt_mmap_flags(a->m, prot, MAP_SHARED, ev->file);
+	x->flags = vt_mmap_flags(a->m, prot, MAP_SHARED, ev->file);
 	if (ev->a[2] & SHM_RDONLY)
-		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
-	like.file = ev->file;
+		x->flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
+	x->file = ev->file;
 	/* every attachment opens the segment anew: known to be nobody else's file */
-	like.identity = VT_ID_KNOWN_FILE | vt_identity_new(a->m);
-	if (vt_segment_attached(a->m, ev->file, len >> VT_PAGE_SHIFT))
-		return -ENOMEM;
-	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
+	x->identity = VT_ID_KNOWN_FILE | vt_identity_new(a->m);
+	vt_insert_mapping(a, x, start + len, true);
+	return 0;
 }
 
 /* The extent of the area that shmdt(addr) begins with, at or after x. */
@@ -428,18 +430,21 @@ int vt_apply_remap_file_pages(struct vt_apply *a)
 		a->fx->contradiction |= VT_CONTRA_MISSING;
 		return 0;
 	}
-	struct vt_extent like = blank(a, start, end);
-	like.file = x->file;
-	like.identity = x->identity;
-	like.pgoff = ev->a[3];
+	struct vt_extent *n = blank(a, start);
+	if (!n)
+		return -ENOMEM;
+	n->file = x->file;
+	n->identity = x->identity;
+	n->pgoff = ev->a[3];
 	uint64_t prot = (x->flags & VT_VM(READ) ? PROT_READ : 0) |
 			(x->flags & VT_VM(WRITE) ? PROT_WRITE : 0) |
 			(x->flags & VT_VM(EXEC) ? PROT_EXEC : 0);
 	uint64_t flags = MAP_SHARED | (x->flags & VT_VM(LOCKED) ? MAP_LOCKED : 0);
-	like.flags = vt_mmap_flags(m, prot, flags, x->file);
+	n->flags = vt_mmap_flags(m, prot, flags, x->file);
 	if (!(x->flags & VT_VM(SHARED)))
-		like.flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
+		n->flags &= ~(uint32_t)(VT_VM(SHARED) | VT_VM(MAYWRITE));
 	if (vt_make_room(a, start, end, true))
 		return -ENOMEM;
-	return vt_insert_mapping(a, &like, true) ? 0 : -ENOMEM;
+	vt_insert_mapping(a, n, end, true);
+	return 0;
 }

@@ -27,13 +27,6 @@ struct vt_extent *vt_model_find(const struct vt_model *m, uint64_t addr)
 /* Where a search that is over goes on: every address lies to its right, which is itself. */
 static struct vt_extent nowhere = { .right = &nowhere };
 
-/* c ? a : b without a branch: which way a search turns, a processor would guess wrong. */
-static inline struct vt_extent *choose(bool c, struct vt_extent *a, struct vt_extent *b)
-{
-	uintptr_t mask = -(uintptr_t)c;
-	return (struct vt_extent *)(((uintptr_t)a & mask) | ((uintptr_t)b & ~mask));
-}
-
 void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n,
 			struct vt_extent **found)
 {
@@ -49,9 +42,9 @@ void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n
 		for (size_t i = 0; i < n; i++) {
 			struct vt_extent *x = at[i], *child;
 			bool right = addr[i] >= x->end;
-			found[i] = choose(right, found[i], x);
-			child = choose(right, x->right, x->left);
-			at[i] = choose(child, child, &nowhere);
+			found[i] = vt_choose(right, found[i], x);
+			child = vt_choose(right, x->right, x->left);
+			at[i] = vt_choose(child, child, &nowhere);
 			__builtin_prefetch(at[i]);
 			on |= (uintptr_t)at[i] ^ (uintptr_t)&nowhere;
 		}
@@ -64,10 +57,12 @@ void vt_model_find_many(const struct vt_model *m, const uint64_t *addr, size_t n
  */
 void vt_expect(struct vt_model *m, uint64_t before, uint64_t addr, struct vt_extent *x)
 {
-	*vt_recent_near(m, addr) = x;
+	uint64_t stretch = addr / VT_STRETCH, first = before / VT_STRETCH + 1;
+
+	*vt_recent_in(m, stretch) = x;
 	for (int i = 0; i < 3; i++) {
-		addr -= addr - before > VT_STRETCH ? VT_STRETCH : 0;
-		*vt_recent_near(m, addr) = x;
+		stretch -= stretch > first;
+		*vt_recent_in(m, stretch) = x;
 	}
 }
 

@@ -72,28 +72,32 @@ struct vt_extent *vt_model_last(const struct vt_model *m)
 
 _Static_assert(sizeof(struct vt_extent) % (1 << UNIT_SHIFT) == 0, "extents lie units apart");
 
-static inline struct vt_extent *linked(const struct vt_extent *x, int32_t link)
+/* Whether a link is neither NONE nor FAR: both are 0 but for the sign. */
+static inline bool is_near(int32_t link)
 {
-	return link == NONE
-		   ? NULL
-		   : (struct vt_extent *)((intptr_t)x + (intptr_t)link * (1 << UNIT_SHIFT));
+	return (uint32_t)link << 1;
 }
 
-static inline int32_t link_to(const struct vt_extent *x, const struct vt_extent *y)
+static inline struct vt_extent *linked(const struct vt_extent *x, int32_t link)
 {
-	intptr_t units = ((intptr_t)y - (intptr_t)x) >> UNIT_SHIFT;
-	if (!y)
-		return NONE;
-	return units == (int32_t)units ? (int32_t)units : FAR;
+	intptr_t at = (intptr_t)x + (intptr_t)link * (1 << UNIT_SHIFT);
+	if (!at)
+		__builtin_unreachable();
+	return (struct vt_extent *)at;
 }
 
 /* What stands before and after one another from now on; one of them may be NULL. */
 static void join(struct vt_extent *before, struct vt_extent *after)
 {
+	intptr_t units = ((intptr_t)after - (intptr_t)before) >> UNIT_SHIFT;
+	int32_t link = units == (int32_t)units ? (int32_t)units : FAR;
+
+	if (!before || !after)
+		link = NONE;
 	if (before)
-		before->next = link_to(before, after);
+		before->next = link;
 	if (after)
-		after->prev = link_to(after, before);
+		after->prev = (int32_t)(0u - (uint32_t)link); /* FAR remains FAR */
 }
 
 static struct vt_extent *walk_to_next(const struct vt_extent *x)
@@ -122,12 +126,16 @@ static struct vt_extent *walk_to_prev(const struct vt_extent *x)
 
 struct vt_extent *vt_extent_next(const struct vt_extent *x)
 {
-	return x->next != FAR ? linked(x, x->next) : walk_to_next(x);
+	if (is_near(x->next))
+		return linked(x, x->next);
+	return x->next == NONE ? NULL : walk_to_next(x);
 }
 
 struct vt_extent *vt_extent_prev(const struct vt_extent *x)
 {
-	return x->prev != FAR ? linked(x, x->prev) : walk_to_prev(x);
+	if (is_near(x->prev))
+		return linked(x, x->prev);
+	return x->prev == NONE ? NULL : walk_to_prev(x);
 }
 
 /* Where the extent before x ends; 0 if there is none. */
@@ -256,8 +264,10 @@ void vt_tree_insert(struct vt_model *m, struct vt_extent *next, struct vt_extent
 	join(prev, x);
 	join(x, next);
 	x->left = x->right = NULL;
-	bool right = !next || next->left;
-	p = right ? prev : next;
+	bool right = !next;
+	if (next)
+		right = next->left != NULL;
+	p = vt_choose(right, prev, next);
 	*(p ? &p->child[right] : &m->root) = x;
 	x->parent_color = (uintptr_t)p | RED;
 	x->subtree_gap = 0;
