@@ -282,11 +282,9 @@ enum vt_item_type vt_trace_next(struct vt_trace *t, struct vt_item *item)
 {
 	struct vt_reader *r = vt_reader_of(t);
 
-	if (r->stopped)
-		return item->type = VT_ITEM_END;
 	bool ahead = r->next_batch < r->n_batch;
 	while (!ahead && r->chunk.done == r->chunk.n_events) {
-		int rc = next_chunk(t);
+		int rc = r->stopped ? -1 : next_chunk(t);
 		if (rc < 0)
 			return stop(r, item);
 		if (rc == 0)
@@ -297,7 +295,7 @@ enum vt_item_type vt_trace_next(struct vt_trace *t, struct vt_item *item)
 		return next_mark(t, item);
 	if (ahead)
 		item->event = r->batch[r->next_batch++];
-	else if (vt_chunk_next(&r->chunk, &item->event) < 0)
+	else if (!vt_chunk_get(&r->chunk, &item->event))
 		return bad_event(t, item);
 	if (!check_ids(t, &item->event))
 		return unknown_file(t, item, r->frames[r->chunk_frame].at);

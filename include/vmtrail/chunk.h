@@ -58,9 +58,9 @@ static const struct {
 #undef VT_KIND_SETS
 };
 
-/* Which thread, and with which stack; returns which event it is predicted from. */
-static inline __attribute__((always_inline)) unsigned
-vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e)
+/* Which thread. */
+static inline __attribute__((always_inline)) struct vt_code_thread *
+vt_codec_thread(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e)
 {
 	uint64_t v = 0;
 	if (put && e->tid != c->tid)
@@ -71,9 +71,17 @@ vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e
 		c->tid = put ? e->tid : c->tid + (uint32_t)vt_unzigzag(v);
 	}
 	e->tid = c->tid;
+	return &c->thread[e->tid % VT_CODE_THREADS];
+}
 
-	uint8_t *last = &c->thread[e->tid % VT_CODE_THREADS].last;
-	uint32_t *next = c->precedent[*last].next;
+/* With which stack; returns which event it is predicted from. */
+static inline __attribute__((always_inline)) unsigned vt_codec_stack(struct vt_chunk *c, bool put,
+								     struct vt_code_thread *t,
+								     unsigned *token,
+								     struct vt_event *e)
+{
+	uint64_t v = 0;
+	uint32_t *next = c->call[t->last].next;
 	if (put && e->stack != next[0])
 		*token |= e->stack == next[1] ? VT_TOKEN_SECOND : VT_TOKEN_STACK;
 	if (*token & VT_TOKEN_STACK) {
@@ -90,9 +98,7 @@ vt_codec_stack(struct vt_chunk *c, bool put, unsigned *token, struct vt_event *e
 			c->newest_stack = e->stack;
 	}
 	/* Without stacks calls are told apart by the one before. */
-	*last = (uint8_t)(e->stack ? e->stack % VT_PRECEDENTS
-				   : c->thread[e->tid % VT_CODE_THREADS].kind);
-	return *last;
+	return t->last = (uint8_t)(e->stack ? e->stack % VT_PRECEDENTS : t->kind);
 }
 
 static inline __attribute__((always_inline)) void vt_codec_args(struct vt_chunk *c, bool put,
@@ -121,13 +127,6 @@ static inline __attribute__((always_inline)) void vt_codec_args(struct vt_chunk 
 	}
 }
 
-/* What the addresses of an event are predicted to be. */
-#define VT_STEP_NULL UINT64_MAX
-static inline uint64_t vt_predicted(const struct vt_precedent *s, int i, uint64_t base)
-{
-	return s->step[i] == VT_STEP_NULL ? 0 : base + s->step[i];
-}
-
 _Static_assert(offsetof(struct vt_event, ret) ==
 		   offsetof(struct vt_event, a) + VT_RESULT * sizeof(uint64_t),
 	       "the result follows the arguments");
@@ -144,28 +143,27 @@ static inline bool vt_addrs_predicted(const struct vt_precedent *s, uint64_t bas
 {
 	for (int i = 0; set; set &= set - 1, i++) {
 		uint64_t v = *vt_address(e, __builtin_ctz(set));
-		if (v != vt_predicted(s, i, base))
+		if (v != vt_predicted(&s->step[i], base))
 			return false;
 		base = v ? v : base;
 	}
 	return true;
 }
 
-static inline __attribute__((always_inline)) void vt_codec_addrs(struct vt_chunk *c, bool put,
-								 struct vt_precedent *s,
-								 unsigned *token,
-								 struct vt_event *e, unsigned set)
+static inline __attribute__((always_inline)) void
+vt_codec_addrs(struct vt_chunk *c, bool put, struct vt_code_thread *t, struct vt_precedent *s,
+	       unsigned *token, struct vt_event *e, unsigned set)
 {
-	uint64_t *last = &c->thread[e->tid % VT_CODE_THREADS].addr, base = *last;
+	uint64_t base = t->addr;
 	if (put && !vt_addrs_predicted(s, base, e, set))
 		*token |= VT_TOKEN_ADDR;
 	bool predicted = !(*token & VT_TOKEN_ADDR);
 	for (int i = 0; set; set &= set - 1, i++) {
 		uint64_t *at = vt_address(e, __builtin_ctz(set)), v = *at;
 		if (predicted) {
-			v = vt_predicted(s, i, base);
+			v = vt_predicted(&s->step[i], base);
 		} else {
-			vt_codec_addr(c, put, &v, base, vt_predicted(s, i, base));
+			vt_codec_addr(c, put, &v, base, &s->step[i]);
 			s->step[i] = v ? v - base : VT_STEP_NULL;
 		}
 		*at = v;
@@ -174,7 +172,7 @@ static inline __attribute__((always_inline)) void vt_codec_addrs(struct vt_chunk
 			base = v;
 		}
 	}
-	*last = base;
+	t->addr = base;
 }
 
 static inline bool vt_args_differ(const uint64_t *a, const uint64_t *b, unsigned set)
@@ -224,25 +222,27 @@ static inline __attribute__((always_inline)) void vt_codec_call(struct vt_chunk 
 static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk *c, bool put,
 								 struct vt_event *e)
 {
-	unsigned token = put ? 0 : *c->col[VT_COL_TOKEN].p++;
-	unsigned which = vt_codec_stack(c, put, &token, e);
+	unsigned token = put ? 0 : vt_column_byte(c, put, VT_COL_TOKEN, 0);
+	struct vt_code_thread *t = vt_codec_thread(c, put, &token, e);
+	unsigned which = vt_codec_stack(c, put, t, &token, e);
 	struct vt_precedent *s = &c->precedent[which];
-	vt_codec_call(c, put, s, &c->call[which], &token, e);
+	struct vt_precedent_call *call = &c->call[which];
+	vt_codec_call(c, put, s, call, &token, e);
 
 	/* Predicted from the end of the last event: threads that make call after call are regular.
 	 */
 	int64_t pause = put ? (int64_t)(e->begin_ns / VT_TIME_UNIT_NS - c->now) : 0;
 	int64_t dur = put ? (int64_t)(e->dur_ns / VT_TIME_UNIT_NS) : 0;
-	c->now += (uint64_t)vt_codec_time(c, put, VT_COL_TIME, pause);
-	e->begin_ns = c->now * VT_TIME_UNIT_NS;
+	uint64_t begin = c->now + (uint64_t)vt_codec_time(c, put, VT_COL_TIME, pause);
+	e->begin_ns = begin * VT_TIME_UNIT_NS;
 	dur = vt_codec_time(c, put, VT_COL_DUR, dur);
 	e->dur_ns = (uint64_t)dur * VT_TIME_UNIT_NS;
-	c->now += (uint64_t)dur;
+	c->now = begin + (uint64_t)dur;
 
 	unsigned result = vt_arg_sets[e->kind].result;
 	uint32_t has_file = vt_arg_sets[e->kind].file;
 	int64_t ret = put && !(result && !vt_is_error(e->ret)) ? e->ret : 0;
-	if (put && (ret || e->span || (has_file && e->file != s->file)))
+	if (put && (ret || e->span || (has_file && e->file != call->file)))
 		token |= VT_TOKEN_RET;
 	if (!put)
 		e->span = 0;
@@ -253,22 +253,22 @@ static inline __attribute__((always_inline)) void vt_codec_event(struct vt_chunk
 		if (has_file)
 			vt_column_u(c, put, VT_COL_RET, &file);
 		if (has_file)
-			s->file = (uint32_t)file;
+			call->file = (uint32_t)file;
 		e->span = (uint32_t)span;
 		ret = vt_unzigzag(r);
 	}
-	e->file = s->file & has_file;
+	e->file = call->file & has_file;
 	if (!put)
 		e->ret = ret;
-	vt_codec_addrs(c, put, s, &token, e, vt_arg_sets[e->kind].addrs | (ret ? 0 : result));
+	vt_codec_addrs(c, put, t, s, &token, e, vt_arg_sets[e->kind].addrs | (ret ? 0 : result));
 
 	if (e->kind >= VT_UNSEEN_MAP)
 		vt_column_u(c, put, VT_COL_WIDE, &e->aux);
 	else
 		e->aux = 0;
-	c->thread[e->tid % VT_CODE_THREADS].kind = e->kind;
+	t->kind = e->kind;
 	if (put)
-		*c->col[VT_COL_TOKEN].p++ = (uint8_t)token;
+		vt_column_byte(c, put, VT_COL_TOKEN, token);
 }
 
 /*
@@ -370,18 +370,22 @@ static inline bool vt_chunk_open(struct vt_chunk *c, struct vt_buf *in)
 	return true;
 }
 
-/* The next event: 1 and *e, 0 at the end, -1 when the bytes make no sense. */
-static inline __attribute__((always_inline)) int vt_chunk_next(struct vt_chunk *c,
+/* Read the next event, of which there must be one. Returns whether its bytes make sense. */
+static inline __attribute__((always_inline)) bool vt_chunk_get(struct vt_chunk *c,
 							       struct vt_event *e)
+{
+	e->seq = c->first_seq + c->done;
+	vt_codec_event(c, false, e);
+	c->done += !c->bad;
+	return !c->bad;
+}
+
+/* The next event: 1 and *e, 0 at the end, -1 when the bytes make no sense. */
+static inline int vt_chunk_next(struct vt_chunk *c, struct vt_event *e)
 {
 	if (c->done == c->n_events)
 		return 0;
-	e->seq = c->first_seq + c->done;
-	vt_codec_event(c, false, e);
-	if (c->bad)
-		return -1;
-	c->done++;
-	return 1;
+	return vt_chunk_get(c, e) ? 1 : -1;
 }
 
 #endif

@@ -38,17 +38,23 @@ enum vt_col {
 #define VT_TIME_WIDTH   40 /* significant bits of a time, at most */
 #define VT_TIME_CODES   (VT_TIME_WIDTH * 2 + 2)
 
-/* The last event with one stack. */
+/* The last event with one stack: its arguments. */
 struct vt_precedent {
-	uint64_t a[VT_MAX_ARGS];      /* its arguments; 0 for addresses */
+	uint64_t a[VT_MAX_ARGS];      /* 0 for addresses */
 	uint64_t step[VT_CALL_ADDRS]; /* how far each of its addresses was from the one before */
-	uint32_t next[2]; /* the stacks that came next in its thread, the latest first */
-	uint32_t file;
 };
 
 /* Which call it was. Apart from the rest, so that it is always near: all else waits for it. */
 struct vt_precedent_call {
+	uint32_t next[2]; /* the stacks that came next in its thread, the latest first */
+	uint32_t file;
 	uint8_t kind, flags;
+};
+
+/* One thread's last event. */
+struct vt_code_thread {
+	uint64_t addr;      /* the last one that is not 0 */
+	uint8_t last, kind; /* where in precedent, what */
 };
 
 /* What a time's byte says, see vt_codec_time: base, and rest bits above those that are dropped. */
@@ -72,17 +78,24 @@ struct vt_chunk {
 	struct vt_time_code times[VT_TIME_CODES];
 	uint64_t now; /* when the last event ended, in units */
 	uint32_t tid;
-	uint32_t newest_stack; /* the highest id so far */
-	struct {
-		uint64_t addr;              /* the last one that is not 0 */
-		uint8_t last, kind;         /* of its last event: where in precedent, what */
-	} thread[VT_CODE_THREADS];          /* by tid */
+	uint32_t newest_stack;                         /* the highest id so far */
+	struct vt_code_thread thread[VT_CODE_THREADS]; /* by tid */
 	uint32_t n_seen, seen_last;         /* how many in all; which one was found last */
 	uint64_t seen[VT_SEEN];             /* the last ones, by their number */
 	uint16_t seen_index[VT_SEEN_INDEX]; /* writing: where in seen, by a hash of the address */
 	struct vt_precedent_call call[VT_PRECEDENTS]; /* by stack */
 	struct vt_precedent precedent[VT_PRECEDENTS];
 };
+
+/* The byte of a column in which each event has one. */
+static inline __attribute__((always_inline)) unsigned vt_column_byte(struct vt_chunk *c, bool put,
+								     enum vt_col col, unsigned byte)
+{
+	if (!put)
+		return c->col[col].p[c->done];
+	*c->col[col].p++ = (uint8_t)byte;
+	return byte;
+}
 
 /* One number of a column. */
 static inline __attribute__((always_inline)) void vt_column_u(struct vt_chunk *c, bool put,
@@ -182,7 +195,6 @@ static inline void vt_time_table(struct vt_chunk *c, unsigned digits)
 static inline __attribute__((always_inline)) int64_t vt_codec_time(struct vt_chunk *c, bool put,
 								   enum vt_col col, int64_t time)
 {
-	struct vt_buf *b = &c->col[col];
 	uint64_t v = (uint64_t)time;
 	unsigned code = VT_TIME_OTHER;
 	if (put && !(v >> (VT_TIME_WIDTH - 1))) {
@@ -191,20 +203,17 @@ static inline __attribute__((always_inline)) int64_t vt_codec_time(struct vt_chu
 		if (v >= 4)
 			code = vt_width(v) << 1 | (v >> (vt_width(v) - 2) & 1);
 	}
-	if (put)
-		*b->p++ = (uint8_t)code;
-	else
-		code = *b->p++;
+	code = vt_column_byte(c, put, col, code);
 	if (code >= VT_TIME_CODES) {
 		v = put ? vt_zigzag(time) : 0;
 		vt_column_u(c, put, VT_COL_WIDE, &v);
 		c->bad |= code != VT_TIME_OTHER;
 		return vt_unzigzag(v);
 	}
-	const struct vt_time_code *t = &c->times[code];
-	v = v >> t->drop & t->mask;
-	vt_codec_bits(c, put, &v, t->rest, t->mask);
-	return (int64_t)(t->base | v << t->drop);
+	const struct vt_time_code t = c->times[code];
+	v = v >> t.drop & t.mask;
+	vt_codec_bits(c, put, &v, t.rest, t.mask);
+	return (int64_t)(t.base | v << t.drop);
 }
 
 static inline uint32_t vt_seen_hash(uint64_t v)
@@ -268,16 +277,23 @@ static inline __attribute__((always_inline)) void vt_codec_far(struct vt_chunk *
 		*d = (1ull << (width - 1) | v << 1 | 1) << shift;
 }
 
-/* An address as its distance from base. predicted is what it may be. */
+/* What an address is predicted to be: as far from base as the last time. */
+#define VT_STEP_NULL UINT64_MAX
+static inline uint64_t vt_predicted(const uint64_t *step, uint64_t base)
+{
+	return *step == VT_STEP_NULL ? 0 : base + *step;
+}
+
+/* An address as its distance from base, or as predicted by step. */
 static inline __attribute__((always_inline)) void
-vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t predicted)
+vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, const uint64_t *step)
 {
 	uint64_t code = VT_ADDR_WIDE, d = 0, place = 0;
 	uint32_t which = 0;
 	if (put) {
 		bool below = *v < base;
 		d = below ? base - *v : *v - base;
-		if (*v == predicted)
+		if (*v == vt_predicted(step, base))
 			code = VT_ADDR_PREDICTED;
 		else if (*v == 0)
 			code = VT_ADDR_NULL;
@@ -294,7 +310,7 @@ vt_codec_addr(struct vt_chunk *c, bool put, uint64_t *v, uint64_t base, uint64_t
 	vt_column_u(c, put, VT_COL_ADDR, &code);
 	switch (code) {
 	case VT_ADDR_PREDICTED:
-		*v = predicted;
+		*v = vt_predicted(step, base);
 		break;
 	case VT_ADDR_NULL:
 		*v = 0;

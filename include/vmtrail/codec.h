@@ -41,19 +41,26 @@ static inline void vt_put_varint(struct vt_buf *b, uint64_t v)
 	*b->p++ = (uint8_t)v;
 }
 
+/* Whether n bytes are left: compared, not subtracted, for it is asked most often. */
+static inline bool vt_has_bytes(const struct vt_buf *b, size_t n)
+{
+	return (uintptr_t)b->p + n <= (uintptr_t)b->end;
+}
+
 /*
  * A varint of one or two bytes, as most are; false: it is longer, or the last one. Which of the two
  * it is depends on chance: no branch asks.
  */
 static inline __attribute__((always_inline)) bool vt_get_short_varint(struct vt_buf *b, uint64_t *v)
 {
-	if (b->end - b->p < 2)
+	if (!vt_has_bytes(b, 2))
 		return false;
-	unsigned low = b->p[0], high = b->p[1], two = low >> 7;
+	unsigned low = b->p[0], high = b->p[1];
 	if (low & high & 0x80)
 		return false;
-	*v = (low & 0x7f) | (high << 7 & -two);
-	b->p += 1 + two;
+	int64_t two = (int8_t)low >> 7; /* 0 or all ones */
+	*v = (low & 0x7f) | (high << 7 & (unsigned)two);
+	b->p += 1 - two;
 	return true;
 }
 
@@ -62,15 +69,15 @@ static inline __attribute__((always_inline)) bool vt_get_medium_varint(struct vt
 								       uint64_t *v)
 {
 	uint32_t bytes, last;
-	if (b->end - b->p < (ptrdiff_t)sizeof(bytes))
+	if (!vt_has_bytes(b, sizeof(bytes)))
 		return false;
 	memcpy(&bytes, b->p, sizeof(bytes));
 	last = ~bytes & 0x808080;
 	if (!last)
 		return false;
-	bytes &= 0x7f7f7f & ((last & -last) - 1);
+	bytes &= 0x7f7f7f & (last ^ (last - 1));
 	*v = (bytes & 0x7f) | (bytes & 0x7f00) >> 1 | (bytes & 0x7f0000) >> 2;
-	b->p += ((unsigned)__builtin_ctz(last) + 1) / 8;
+	b->p += 1 + (unsigned)__builtin_ctz(last) / 8;
 	return true;
 }
 
