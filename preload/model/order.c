@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <vmtrail/order.h>
 
 #include "internal.h"
@@ -61,16 +62,27 @@ uint64_t vt_attached_bytes(const struct vt_model *m, uint64_t addr)
 	return end - addr;
 }
 
+/*
+ * Whether a call may have done something. What refuses its arguments has not; but a walk over areas
+ * may also end with EINVAL at one of them: MADV_WIPEONFORK at a file, any at half a huge page.
+ */
+static bool may_have_acted(const struct vt_event *e)
+{
+	return e->ret != -EINVAL || !(e->a[0] & (VT_PAGE_SIZE - 1));
+}
+
 static bool place_of_mmap(const struct vt_event *e, struct vt_placed *c)
 {
-	bool known = !(e->flags & VT_EV_UNDONE), forced = e->a[3] & MAP_FIXED;
+	bool known = !(e->flags & VT_EV_UNDONE) && !c->failed, forced = e->a[3] & MAP_FIXED;
 	uint64_t huge = e->a[3] & MAP_HUGETLB ? HUGETLB_PAGE(e->a[3]) - 1 : 0;
 
-	if (c->failed || (!known && !forced))
+	if (!known && (!forced || (c->failed && e->a[3] & NOREPLACE)))
 		return false;
+	/* one that is refused for a limit has cut areas before (__mmap_prepare) */
+	c->bytes = !c->failed;
 	c->at = pages(known ? (uint64_t)e->ret : e->a[0], (e->a[1] + huge) & ~huge);
 	c->chosen = !(e->a[3] & (MAP_FIXED | NOREPLACE));
-	return true;
+	return known || may_have_acted(e);
 }
 
 /* What a mremap moves; with old length 0 it shows again what is there. */
@@ -79,17 +91,30 @@ static struct vt_range source_of(const struct vt_event *e)
 	return pages(e->a[0], e->a[1] ? e->a[1] : e->a[2]);
 }
 
-static bool places_of_mremap(const struct vt_event *e, struct vt_placed *c)
+/* MREMAP_DONTUNMAP unlocks all of the area that it moves from, however far that reaches. */
+static struct vt_range unlocked_by(const struct vt_model *m, struct vt_range from)
+{
+	struct vt_extent *x = vt_model_find(m, from.lo);
+
+	if (!x || x->start > from.lo || !((x->flags | vt_extent_unsure_flags(x)) & VT_VM(LOCKED)))
+		return from;
+	return (struct vt_range){ vt_area_head(x)->start, vt_max(from.hi, vt_area_tail(x)->end) };
+}
+
+static bool places_of_mremap(const struct vt_model *m, const struct vt_event *e,
+			     struct vt_placed *c)
 {
 	bool known = !(e->flags & VT_EV_UNDONE) && !c->failed;
 
 	c->from = source_of(e);
+	if (e->a[3] & MREMAP_DONTUNMAP)
+		c->from = unlocked_by(m, c->from);
 	if (known)
 		c->at = pages((uint64_t)e->ret, e->a[2]);
 	else if (e->a[3] & MREMAP_FIXED)
 		c->at = pages(e->a[4], e->a[2]);
 	c->chosen = known && !(e->a[3] & MREMAP_FIXED) && !overlap(c->at, c->from);
-	return e->ret != -EINVAL;
+	return may_have_acted(e);
 }
 
 /* The places that a call changes. False: none, as far as maps or boundaries could show. */
@@ -102,11 +127,12 @@ static bool places_of(const struct vt_model *m, const struct vt_event *e, struct
 	case VT_MMAP:
 		return place_of_mmap(e, c);
 	case VT_MREMAP:
-		return places_of_mremap(e, c);
+		return places_of_mremap(m, e, c);
 	case VT_SHMAT:
-		c->at = pages((uint64_t)e->ret, e->a[3]);
+		c->bytes = !c->failed;
+		c->at = pages(c->failed ? e->a[1] : (uint64_t)e->ret, e->a[3]);
 		c->chosen = !e->a[1];
-		return !c->failed && !(e->flags & VT_EV_UNDONE);
+		return c->failed ? e->a[2] & SHM_REMAP : !(e->flags & VT_EV_UNDONE);
 	case VT_SHMDT:
 		c->at = pages(e->a[0], vt_attached_bytes(m, e->a[0]));
 		return !c->failed;
@@ -121,7 +147,7 @@ static bool places_of(const struct vt_model *m, const struct vt_event *e, struct
 	case VT_REMAP_FILE_PAGES:
 		c->at = pages(e->a[0], e->a[1]);
 		/* one that fails for another reason may have done a part */
-		return e->ret != -EINVAL;
+		return may_have_acted(e);
 	default:
 		break;
 	}
@@ -138,7 +164,7 @@ static bool places_of(const struct vt_model *m, const struct vt_event *e, struct
 	case VT_MBIND:
 	case VT_MSEAL:
 		c->at = pages(e->a[0], e->a[1]);
-		return e->ret != -EINVAL;
+		return may_have_acted(e);
 	case VT_PRCTL:
 		c->at = pages(e->a[2], e->a[3]);
 		return e->a[0] == SET_VMA;

@@ -261,6 +261,43 @@ static void a_lock_of_no_bytes_within_a_page_is_one_of_the_page(void **state)
 	boundary_is(11, VT_BOUNDARY_UNDETERMINED);
 }
 
+/* MADV_WIPEONFORK goes from area to area until it meets a file, and says EINVAL then. */
+static void advice_that_ended_with_an_error_is_compared_too(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(8, 8, RW));
+	enter(1, 0, CALL(VT_MADVISE, -EINVAL, addr(10), LEN(8), MADV_WIPEONFORK));
+	enter(2, 1, forced(8, 4, RW));
+	assert_true(vt_extent_unsure_flags(vt_model_find(&t.m, addr(10))));
+}
+
+/* __mmap_prepare has cut what is in the way before a limit refuses the new mapping. */
+static void a_refused_placement_is_compared_too(void **state)
+{
+	(void)state;
+	t.m.config.max_map_count = 65530;
+	enter(1, 0, forced(0, 8, R));
+	struct vt_event refused = forced(4, 2, R);
+	refused.ret = -ENOMEM;
+	enter(1, 0, refused);
+	enter(2, 1, protected(2, 6, PROT_EXEC, 0));
+	doubt_is("........");
+	boundary_is(4, VT_BOUNDARY_UNDETERMINED);
+}
+
+/* What lies behind the range is unlocked, too, unless another call cuts the area there first. */
+static void a_move_that_unlocks_the_whole_area_leaves_all_of_it_open(void **state)
+{
+	(void)state;
+	enter(1, 0, forced(0, 8, RW));
+	enter(1, 0, locked(0, 8));
+	struct vt_event move = moved(0, 2, 20);
+	move.a[3] |= 4; /* MREMAP_DONTUNMAP */
+	enter(1, 1, move);
+	enter(2, 1, protected(0, 4, R, 0));
+	assert_true(vt_extent_unsure_flags(vt_model_find(&t.m, addr(6))) & VT_VM(LOCKED));
+}
+
 /* The edges of both count, also of one that lies in the other. */
 static void an_overlapping_call_leaves_the_edges_of_both_open(void **state)
 {
@@ -440,6 +477,9 @@ int main(void)
 		TEST(a_call_that_failed_in_doubt_is_in_doubt_as_a_whole),
 		TEST(a_lock_at_the_same_time_leaves_boundaries_open),
 		TEST(a_lock_of_no_bytes_within_a_page_is_one_of_the_page),
+		TEST(advice_that_ended_with_an_error_is_compared_too),
+		TEST(a_refused_placement_is_compared_too),
+		TEST(a_move_that_unlocks_the_whole_area_leaves_all_of_it_open),
 		TEST(an_overlapping_call_leaves_the_edges_of_both_open),
 		TEST(neighbours_made_at_once_leave_the_boundary_between_them_open),
 		TEST(an_undone_call_is_in_doubt_until_its_thread_is_back),
