@@ -34,12 +34,12 @@ uint64_t vt_hole_in(struct vt_model *m, uint64_t lo, uint64_t hi)
 
 /*
  * hugetlb_vm_op_split: where a walk over [lo, hi) that splits areas ends with EINVAL, because a
- * huge page would be cut at lo or hi; hi if none would.
+ * huge page would be cut at lo or hi; hi if none would. An extent may end in the middle of one.
  */
 uint64_t vt_huge_cut(struct vt_model *m, uint64_t lo, uint64_t hi)
 {
 	struct vt_extent *x = vt_model_find(m, lo), *y = vt_model_find(m, hi - 1);
-	if (x && x->start < lo && vt_cuts_huge_page(m, x, lo))
+	if (x && x->start <= lo && vt_cuts_huge_page(m, x, lo))
 		return lo;
 	if (y && y->start < hi && vt_cuts_huge_page(m, y, hi))
 		return vt_max(vt_area_head(y)->start, lo);

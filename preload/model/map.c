@@ -135,7 +135,7 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	if (!x || x->start >= hi)
 		return 0;
 	struct vt_extent *last = vt_model_find(m, hi - 1);
-	bool huge = last && last->start < hi && last->end > hi && vt_cuts_huge_page(a->m, last, hi);
+	bool huge = last && last->start < hi && vt_cuts_huge_page(m, last, hi);
 	switch (a->ev->ret) {
 	case -EPERM:
 		if (x->flags & VT_VM(SEALED))
@@ -148,7 +148,7 @@ int vt_refused_unmap(struct vt_apply *a, uint64_t lo, uint64_t hi)
 	case -ENOMEM:
 		return vt_split_area(a, lo, VT_BOUNDARY_UNDETERMINED);
 	case -EINVAL: /* a huge page would be split at hi; at lo nothing has happened yet */
-		if (!huge || vt_cuts_huge_page(a->m, x, lo) ||
+		if (!huge || vt_cuts_huge_page(m, x, lo) ||
 		    (ev->kind == VT_MMAP && !valid_mmap(ev)))
 			return 0;
 		return vt_split_area(a, lo, VT_BOUNDARY_SPLIT);

@@ -269,6 +269,40 @@ static void a_huge_page_that_would_be_cut_stops_mprotect(void **state)
 	assert_true(vt_model_find(&s->m, huge)->flags & VT_VM(WRITE));
 }
 
+/* The same where the model holds the huge page as several extents, and one begins at the cut. */
+static void a_huge_page_is_one_whatever_the_model_cuts(void **state)
+{
+	struct stage *s = *state;
+	const uint64_t huge = 0x300000000000, size = 2UL << 20, cut = huge + 16 * VT_PAGE_SIZE;
+	struct vt_event small = { .seq = 1,
+				  .kind = VT_MMAP,
+				  .a = { huge - 4 * VT_PAGE_SIZE, 4 * VT_PAGE_SIZE, RW,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED },
+				  .ret = (int64_t)(huge - 4 * VT_PAGE_SIZE) };
+	struct vt_event large = { .seq = 2,
+				  .kind = VT_MMAP,
+				  .a = { huge, 2 * size, RW, small.a[3] | MAP_HUGETLB },
+				  .ret = (int64_t)huge,
+				  .file = FILE_HUGE };
+	struct vt_event second = { .kind = VT_MPROTECT, .a = { huge + size, size, R } };
+	struct vt_event across = { .kind = VT_MPROTECT, .a = { cut, size, 0 }, .ret = -EINVAL };
+	struct vt_event gone = { .kind = VT_MUNMAP,
+				 .a = { huge - 2 * VT_PAGE_SIZE, cut - huge + 2 * VT_PAGE_SIZE },
+				 .ret = -EINVAL };
+	struct vt_vma one = { .start = huge, .end = huge + size, .flags = RW, .file = FILE_HUGE };
+	vt_model_apply(&s->m, &small, &s->fx);
+	vt_model_apply(&s->m, &large, &s->fx);
+	vt_model_apply(&s->m, &second, &s->fx);
+	vt_model_doubt(&s->m, cut, cut + VT_PAGE_SIZE);
+	vt_model_settle(&s->m, &one, 1, NULL, 0, NULL);
+	assert_int_equal(vt_model_find(&s->m, cut)->start, cut);
+	vt_model_apply(&s->m, &across, &s->fx);
+	assert_true(vt_model_find(&s->m, cut)->flags & VT_VM(WRITE));
+	vt_model_apply(&s->m, &gone, &s->fx);
+	assert_int_equal(vt_model_find(&s->m, gone.a[0])->start, gone.a[0]);
+	assert_int_equal(vt_model_find(&s->m, gone.a[0])->boundary, VT_BOUNDARY_SPLIT);
+}
+
 /* Which flags the kernel changes where the model cannot know what they were. */
 static void a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges(void **state)
 {
@@ -358,6 +392,7 @@ int main(void)
 		T(a_long_area_that_needs_no_change_is_not_walked),
 		T(locking_droppable_memory_touches_it),
 		T(a_huge_page_that_would_be_cut_stops_mprotect),
+		T(a_huge_page_is_one_whatever_the_model_cuts),
 		T(a_lock_on_what_may_be_locked_already_leaves_doubt_at_its_edges),
 		T(a_key_or_a_huge_page_may_have_refused),
 		T(locks_that_may_be_counted_may_reach_the_limit),
