@@ -301,7 +301,7 @@ static void apply_common(struct vt_model *m, struct vt_extent *head, struct vt_e
 	}
 }
 
-/* l's and r's areas were in doubt and proved to be one: each learns what the other is sure of. */
+/* l's and r's areas proved to be one: each learns what the other is sure of. */
 static void reconcile(struct vt_model *m, struct vt_extent *l, struct vt_extent *r)
 {
 	if (l->identity == r->identity && l->flags == r->flags && l->uffd == r->uffd)
@@ -321,7 +321,7 @@ void vt_join(struct vt_apply *a, struct vt_extent *x, enum vt_boundary b)
 	}
 	struct vt_extent *prev = vt_extent_prev(x);
 	uint32_t l = prev->anon, r = x->anon;
-	if (b == VT_BOUNDARY_MERGED && x->boundary == VT_BOUNDARY_UNDETERMINED)
+	if (b == VT_BOUNDARY_MERGED)
 		reconcile(m, prev, x);
 	vt_set_boundary(m, x, b);
 	if (b == VT_BOUNDARY_UNDETERMINED) {

@@ -224,6 +224,19 @@ static void areas_that_prove_to_be_one_learn_from_each_other(void **state)
 	assert_int_equal(s->m.totals.committed_unsure, 0);
 }
 
+/* The same where the model was sure that they are two. */
+static void areas_wrongly_held_apart_learn_from_each_other_too(void **state)
+{
+	struct stage *s = *state;
+	map(s, 0, 4, R);
+	put(s, 0, 2, RD);
+	shows(s, "rr|rr");
+	assert_true(vt_extent_unsure_flags(vt_model_first(&s->m)));
+	assert_int_equal(settle(s), 1);
+	shows(s, "rrrr");
+	assert_false(vt_extent_unsure_flags(vt_model_first(&s->m)));
+}
+
 static void the_walk_joins_extents_to_areas(void **state)
 {
 	struct stage *s = *state;
@@ -348,6 +361,7 @@ int main(void)
 		T(settling_counts_what_was_wrong),
 		T(settling_does_not_blame_what_was_in_flux),
 		T(areas_that_prove_to_be_one_learn_from_each_other),
+		T(areas_wrongly_held_apart_learn_from_each_other_too),
 		T(the_walk_joins_extents_to_areas),
 		T(the_walk_takes_what_is_open_as_one_and_says_so),
 		T(the_gate_area_is_no_area_of_the_process),
