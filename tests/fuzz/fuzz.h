@@ -216,6 +216,8 @@ bool world_reread(struct fuzz_worker *w, const struct vt_range *r, bool all_flag
 /* world.c: the same, but take all of it from the kernel, also what agrees: nothing is known of it.
  */
 bool world_renew(struct fuzz_worker *w, const struct vt_range *r);
+/* world.c: learn from all that agrees what the kernel calls objects that have just been made. */
+void world_learn(struct fuzz_worker *w);
 uint64_t world_base(const struct fuzz_worker *w, uint8_t base);
 /* world.c: the file id of a mapping seen in the kernel's list, a new one if need be. */
 uint32_t world_file_of(struct fuzz_worker *w, const struct kernel_area *k);

@@ -223,6 +223,16 @@ static void apply_round(struct fuzz_worker *w)
 	shared->stats.unordered += t.n_open;
 }
 
+/* Before the counter of locked pages is taken over it must be certain which these are. */
+static void open_unsure_locks(const struct fuzz_worker *w)
+{
+	if (!t.n_open)
+		return;
+	for (struct vt_extent *x = vt_model_first(&w->model); x; x = vt_extent_next(x))
+		if (vt_extent_unsure_flags(x) & VT_VM(LOCKED))
+			read_again(x->start, x->end);
+}
+
 /*
  * What MREMAP_DONTUNMAP unlocked is counted in VmLck for ever, whatever is found locked later:
  * after calls that overlapped the counter is taken over as well.
@@ -239,20 +249,23 @@ static void renew_count(struct fuzz_worker *w)
 /* Take over from the kernel what is open, settle, compare everything. */
 static void compare_round(struct fuzz_worker *w)
 {
+	open_unsure_locks(w);
+	world_learn(w);
 	for (uint32_t i = 0; i < t.n_open; i++)
 		if (!world_renew(w, &t.open[i])) {
 			fail_at(w, CHECK_CRASH, 0, "the model broke: out of memory");
 			return;
 		}
-	renew_count(w);
 	/* the boundaries at a renewed range's edges are the kernel's to tell, too */
 	for (uint32_t i = 0; i < t.n_open; i++) {
 		t.open[i].lo -= t.open[i].lo ? VT_PAGE_SIZE : 0;
 		t.open[i].hi += VT_PAGE_SIZE;
 	}
-	if (settle(w, t.open, t.n_open) && compare_range(w, 0, world.config.task_size) &&
-	    compare_tree(w))
-		compare_flags_and_totals(w);
+	if (!settle(w, t.open, t.n_open) || !compare_range(w, 0, world.config.task_size) ||
+	    !compare_tree(w))
+		return;
+	renew_count(w);
+	compare_flags_and_totals(w);
 }
 
 void threads_run(struct fuzz_worker *w)
