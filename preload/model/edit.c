@@ -310,9 +310,18 @@ static struct vt_verdict merge_existing(struct vt_apply *a, const struct piece *
 		next = NULL;
 	bool whole = !p->left_inside && !p->right_inside;
 	bool stays = whole && !vt_can_remove(m, p->first);
+	/* it may go on behind a boundary in doubt: then it is no whole area that would be removed
+	 */
+	bool may_go = stays && (p->first->boundary == VT_BOUNDARY_UNDETERMINED ||
+				(next && next->boundary == VT_BOUNDARY_UNDETERMINED));
+	stays &= !may_go;
 	struct vt_side l = { p->first, p->anon, p->touchable };
 	struct vt_side r = { p->last, p->anon, p->touchable };
 	struct vt_verdict v = ask(m, stays ? NULL : prev, l, r, stays ? NULL : next);
+	if (may_go && v.left != VT_BOUNDARY_SPLIT)
+		v.left = VT_BOUNDARY_UNDETERMINED;
+	if (may_go && v.right != VT_BOUNDARY_SPLIT)
+		v.right = VT_BOUNDARY_UNDETERMINED;
 	/* if nothing was changed, nothing was split or merged either */
 	if (p->doubtful && (p->left_inside || v.left != p->first->boundary))
 		v.left = VT_BOUNDARY_UNDETERMINED;

@@ -241,18 +241,39 @@ static bool in_flux(const struct vt_range *flux, size_t n, uint64_t addr)
 
 /*
  * A call was changing this place while the list was read, which may show it before or after: what
- * the list says of the boundary may be over already. It stays open where the two could be one area.
+ * the list says of the boundary may be over already. It stays open where the two could be one area,
+ * or were one: not all that are one could be joined again. No call cuts a huge page.
  */
 static void leave_open(struct vt_apply *a, struct vt_extent *x)
 {
 	struct vt_model *m = a->m;
 	struct vt_extent *prev = vt_adjacent_prev(x);
-	if (x->boundary == VT_BOUNDARY_MERGED) {
+	bool one = x->boundary == VT_BOUNDARY_MERGED;
+	if (one && vt_cuts_huge_page(m, x, x->start))
+		return;
+	if (one) {
 		prev->anon = x->anon = vt_anon_of_area(x);
 		vt_set_boundary(m, x, VT_BOUNDARY_SPLIT);
 	}
-	if (vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
+	if (one || vt_can_merge(m, vt_side_of(m, prev), vt_side_of(m, x)) != VT_BOUNDARY_SPLIT)
 		vt_join(a, x, VT_BOUNDARY_UNDETERMINED);
+}
+
+/*
+ * What cannot be merged away is joined with its neighbours only when a part of it changes: whether
+ * all of x's area did is in doubt, and with it where it ends on either side.
+ */
+static void leave_ends_open(struct vt_apply *a, struct vt_extent *x)
+{
+	struct vt_extent *head, *next;
+	if (vt_can_remove(a->m, x))
+		return;
+	head = vt_area_head(x);
+	next = vt_adjacent_next(vt_area_tail(x));
+	if (vt_adjacent_prev(head))
+		leave_open(a, head);
+	if (next)
+		leave_open(a, next);
 }
 
 /* Whether and with whom x's area shares an anon_vma is not known. */
@@ -302,6 +323,8 @@ int vt_model_doubt(struct vt_model *m, uint64_t lo, uint64_t hi)
 	for (x = vt_model_find(m, lo); x && x->start <= hi; x = vt_extent_next(x))
 		if (vt_adjacent_prev(x))
 			leave_open(&a, x);
+	for (x = vt_model_find(m, lo ? lo - 1 : 0); x && x->start <= hi; x = vt_extent_next(x))
+		leave_ends_open(&a, x);
 	return 0;
 }
 

@@ -445,6 +445,52 @@ static void a_boundary_in_doubt_cuts_an_extent_in_two(void **state)
 	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
 }
 
+/*
+ * A segment's area is never merged away, only its part: what becomes of it at its other end depends
+ * on whether a call right beside it was first (vma_merge_existing_range, can_merge_remove_vma).
+ */
+static void a_call_beside_it_leaves_the_far_end_of_a_segment_open(void **state)
+{
+	(void)state;
+	struct vt_event attached = CALL(VT_SHMAT, addr(0), 7, 0, 0, LEN(8));
+	attached.file = FILE_SYSV;
+	enter(1, 0, attached);
+	enter(1, 0, locked(0, 2));
+	enter(1, 0, protected(6, 2, R, 0));
+	enter(2, 1, locked(2, 4));
+	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
+}
+
+/* The same of a boundary in doubt: behind it the area may go on, and then it is a part. */
+static void a_segment_that_may_go_on_behind_a_doubt_may_be_joined(void **state)
+{
+	(void)state;
+	struct vt_event attached = CALL(VT_SHMAT, addr(0), 7, 0, 0, LEN(8));
+	attached.file = FILE_SYSV;
+	enter(1, 0, attached);
+	enter(1, 0, locked(0, 2));
+	assert_int_equal(vt_model_doubt(&t.m, addr(6), addr(7)), 0);
+	boundary_is(2, VT_BOUNDARY_SPLIT);
+	enter(1, 0, locked(2, 4));
+	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
+}
+
+/* A huge page is never cut; an area of several may have been, though no two would be joined. */
+static void a_doubt_cuts_between_huge_pages_only(void **state)
+{
+	(void)state;
+	const uint64_t huge = 0x300000000000, size = 2UL << 20;
+	struct vt_event e =
+	    CALL(VT_MMAP, huge, huge, 2 * size, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB);
+	e.file = FILE_HUGE;
+	enter(1, 0, e);
+	assert_int_equal(vt_model_doubt(&t.m, huge + VT_PAGE_SIZE, huge + size), 0);
+	assert_int_equal(vt_model_find(&t.m, huge + VT_PAGE_SIZE)->start, huge + VT_PAGE_SIZE);
+	assert_int_equal(vt_model_find(&t.m, huge + VT_PAGE_SIZE)->boundary, VT_BOUNDARY_MERGED);
+	assert_int_equal(vt_model_find(&t.m, huge + size)->start, huge + size);
+	assert_int_equal(vt_model_find(&t.m, huge + size)->boundary, VT_BOUNDARY_UNDETERMINED);
+}
+
 static void what_was_in_doubt_is_not_counted_when_it_is_gone(void **state)
 {
 	(void)state;
@@ -492,6 +538,9 @@ int main(void)
 		TEST(releases_too_many_to_remember_leave_later_ones_in_doubt),
 		TEST(what_a_duplicate_shows_may_have_been_replaced_before),
 		TEST(a_boundary_in_doubt_cuts_an_extent_in_two),
+		TEST(a_call_beside_it_leaves_the_far_end_of_a_segment_open),
+		TEST(a_segment_that_may_go_on_behind_a_doubt_may_be_joined),
+		TEST(a_doubt_cuts_between_huge_pages_only),
 		TEST(what_was_in_doubt_is_not_counted_when_it_is_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
