@@ -36,7 +36,7 @@
 /* The pages that [lo, lo + len) touches; of an address within a page also where len is 0. */
 static struct vt_range pages(uint64_t lo, uint64_t len)
 {
-	uint64_t end = lo + len < lo ? EVERYWHERE : vt_page_up(lo + len);
+	uint64_t end = lo + len < lo ? EVERYWHERE : vt_page_up(vt_min(lo + len, EVERYWHERE));
 	return (struct vt_range){ vt_page_down(lo), end };
 }
 
@@ -508,7 +508,8 @@ SELDOM void contradicted(struct vt_order *o, const struct vt_event *e, const str
 	doubt_all(o, &c);
 }
 
-SELDOM int leave_open(const struct vt_order *o, struct vt_model *m)
+/* What blur has gathered of an event is in doubt from now on. */
+SELDOM int doubt_blurred(const struct vt_order *o, struct vt_model *m)
 {
 	int rc = 0;
 
@@ -537,7 +538,7 @@ int vt_order_apply(struct vt_order *o, struct vt_model *m, const struct vt_event
 		if (ev->kind == VT_MREMAP && !vt_is_error(ev->ret))
 			remember_move(o, pages((uint64_t)ev->ret, ev->a[2]), source_of(ev));
 	}
-	return o->n_blurred ? leave_open(o, m) : 0;
+	return o->n_blurred ? doubt_blurred(o, m) : 0;
 }
 
 bool vt_order_doubtful(const struct vt_order *o, uint64_t lo, uint64_t hi)

@@ -50,7 +50,7 @@ ROWS = [
      "preload/model/order.c", "	bool after = c->chosen && r->releases && r->covered;",
      "	return;\n	bool after = c->chosen && r->releases && r->covered;", ORDER),
     ("no-blur", "Boundaries and hidden flags of what both touched are undetermined.",
-     "preload/model/order.c", "	return o->n_blurred ? leave_open(o, m) : 0;", "	return 0;", ORDER),
+     "preload/model/order.c", "	return o->n_blurred ? doubt_blurred(o, m) : 0;", "	return 0;", ORDER),
     ("uncovered-release", "Of a release that covered the place and this call the order stands.",
      "preload/model/order.c",
      "		c->covered = certainly_mapped(o, m, empty(c->from) ? c->at : c->from);",

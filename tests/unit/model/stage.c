@@ -288,6 +288,15 @@ void map_file(struct stage *s, unsigned page, unsigned n, int prot, int flags, u
 		  file));
 }
 
+void map_huge_page(struct stage *s, uint64_t huge)
+{
+	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
+			(uint64_t)-1, 0, FILE_HUGE);
+	if (vt_is_error(ret))
+		skip();
+}
+
 void unmap(struct stage *s, unsigned page, unsigned n)
 {
 	must(call(s, VT_MUNMAP, addr(page), n * VT_PAGE_SIZE, 0, 0, 0, 0, 0));

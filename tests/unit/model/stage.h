@@ -72,6 +72,8 @@ long try_protect(struct stage *s, unsigned page, unsigned n, int prot);
 long try_advise(struct stage *s, unsigned page, unsigned n, int advice);
 /* Write to a page: the kernel gives its area an anon_vma, and no call tells. */
 void touch(struct stage *s, unsigned page);
+/* Map a huge page at an address of its size; where the machine gives none the test is skipped. */
+void map_huge_page(struct stage *s, uint64_t huge);
 /* Take the kernel's list as a snapshot: returns wrong determined boundaries. */
 uint64_t settle(struct stage *s);
 uint64_t addr(unsigned page);

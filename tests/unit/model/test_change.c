@@ -324,11 +324,7 @@ static void a_key_or_a_huge_page_may_have_refused(void **state)
 	struct stage *s = *state;
 	const uint64_t huge = STAGE_BASE + (2UL << 20);
 	map(s, 0, STAGE_PAGES, RW);
-	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
-			(uint64_t)-1, 0, FILE_HUGE);
-	if (vt_is_error(ret))
-		skip();
+	map_huge_page(s, huge);
 	struct vt_event ev = { .seq = ++s->seq,
 			       .kind = VT_PKEY_MPROTECT,
 			       .a = { addr(0), (2UL << 20) + VT_PAGE_SIZE, R, 1 },

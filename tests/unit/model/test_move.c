@@ -248,16 +248,6 @@ static void locks_left_behind_by_a_refused_move_stay_open(void **state)
 	assert_int_equal(s->m.totals.locked_unsure, 1);
 }
 
-/* A huge page at huge; where the machine gives none the test is skipped. */
-static void map_huge_page(struct stage *s, uint64_t huge)
-{
-	long ret = call(s, VT_MMAP, huge, 2UL << 20, RW,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_HUGETLB,
-			(uint64_t)-1, 0, FILE_HUGE);
-	if (vt_is_error(ret))
-		skip();
-}
-
 /* The target's end would cut a huge page: it was split at its beginning by then. */
 static void a_refused_growing_move_onto_huge_pages_splits_the_target(void **state)
 {

@@ -445,6 +445,15 @@ static void a_boundary_in_doubt_cuts_an_extent_in_two(void **state)
 	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
 }
 
+/* A segment of n pages, of which the first are locked. */
+static void attach_locked(unsigned n, unsigned first)
+{
+	struct vt_event attached = CALL(VT_SHMAT, addr(0), 7, 0, 0, LEN(n));
+	attached.file = FILE_SYSV;
+	enter(1, 0, attached);
+	enter(1, 0, locked(0, first));
+}
+
 /*
  * A segment's area is never merged away, only its part: what becomes of it at its other end depends
  * on whether a call right beside it was first (vma_merge_existing_range, can_merge_remove_vma).
@@ -452,10 +461,7 @@ static void a_boundary_in_doubt_cuts_an_extent_in_two(void **state)
 static void a_call_beside_it_leaves_the_far_end_of_a_segment_open(void **state)
 {
 	(void)state;
-	struct vt_event attached = CALL(VT_SHMAT, addr(0), 7, 0, 0, LEN(8));
-	attached.file = FILE_SYSV;
-	enter(1, 0, attached);
-	enter(1, 0, locked(0, 2));
+	attach_locked(8, 2);
 	enter(1, 0, protected(6, 2, R, 0));
 	enter(2, 1, locked(2, 4));
 	boundary_is(2, VT_BOUNDARY_UNDETERMINED);
@@ -465,10 +471,7 @@ static void a_call_beside_it_leaves_the_far_end_of_a_segment_open(void **state)
 static void a_segment_that_may_go_on_behind_a_doubt_may_be_joined(void **state)
 {
 	(void)state;
-	struct vt_event attached = CALL(VT_SHMAT, addr(0), 7, 0, 0, LEN(8));
-	attached.file = FILE_SYSV;
-	enter(1, 0, attached);
-	enter(1, 0, locked(0, 2));
+	attach_locked(8, 2);
 	assert_int_equal(vt_model_doubt(&t.m, addr(6), addr(7)), 0);
 	boundary_is(2, VT_BOUNDARY_SPLIT);
 	enter(1, 0, locked(2, 4));
